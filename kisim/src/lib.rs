@@ -1,0 +1,32 @@
+//! kisim
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+pub mod autoscaler;
+pub mod batcher;
+pub mod calibrate;
+pub mod clients;
+pub mod clocks;
+pub mod cluster;
+pub mod config;
+pub mod control;
+pub mod distribution;
+pub mod events;
+pub mod fleet;
+pub mod histogram;
+pub mod hpa;
+pub mod ledger;
+pub mod objective;
+pub mod profile;
+pub mod promql;
+pub mod random;
+pub mod router;
+pub mod scenario;
+pub mod server;
+pub mod sharing;
+pub mod simulation;
+pub mod telemetry;
+pub mod theory;
+pub mod time;
+pub mod tournament;
+pub mod trace;
+pub mod traffic;
+pub mod window;

@@ -1,0 +1,3 @@
+//! The `kisim` command.
+
+fn main() {}

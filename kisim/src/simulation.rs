@@ -1,0 +1,596 @@
+//! A run: traffic, fleet, cluster and telemetry under one clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use crate::batcher::Batcher;
+use crate::clients::{Act, Clients};
+use crate::cluster::{Cluster, Demand, Meter, Phase, PodCounts, PoolSetup, ScaleRefused};
+use crate::config::ConfigError;
+use crate::control::{Limiter, PodView, PoolView};
+use crate::events::{Event, EventQueue};
+use crate::fleet::{Fleet, FleetSetup, Placement};
+use crate::ledger::{RequestRecord, Sink};
+use crate::profile::{Hardware, Profile};
+use crate::random::{Purpose, Stream, stream};
+use crate::scenario::Scenario;
+use crate::server::{Request, ServerSpec};
+use crate::sharing::{Sharing, SharingRule};
+use crate::telemetry::{ClusterSample, PodSample, Scrape};
+use crate::time::{SimTime, nanos_from_secs};
+use crate::trace::TraceError;
+use crate::traffic::{Load, Source};
+
+/// What a run needs of a pool, looked up once.
+#[derive(Clone, Debug)]
+pub struct PreparedPool {
+    /// Name.
+    pub name: String,
+    /// GPU or CPU.
+    pub hardware: Hardware,
+    /// US dollars per replica-hour.
+    pub price_per_hour: f64,
+    /// The rules of its servers.
+    pub spec: ServerSpec,
+    /// What the cluster must know.
+    pub setup: PoolSetup,
+    /// The scenario's words.
+    pub config: crate::scenario::Pool,
+}
+
+/// A scenario with its profiles loaded and its length known, shared by all runs of it.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// Its pools, in order of name.
+    pub pools: Vec<PreparedPool>,
+    /// Length of a run, nanoseconds.
+    pub end: u64,
+    /// Upper bounds of the latency buckets, nanoseconds.
+    pub bounds: Vec<u64>,
+}
+
+impl Prepared {
+    /// Loads what `scenario` refers to.
+    pub fn new(scenario: Scenario) -> Result<Arc<Prepared>, ConfigError> {
+        scenario.check()?;
+        let duration = match scenario.duration {
+            Some(duration) => Some(duration),
+            None => scenario.traffic.natural_duration(&scenario.base)?,
+        };
+        let Some(duration) = duration else {
+            return Err(ConfigError::Field {
+                origin: scenario.origin.clone(),
+                field: "duration".into(),
+                found: "none".into(),
+                expected: "a length, since this traffic has none of its own".into(),
+            });
+        };
+        if scenario.warm_up >= duration {
+            return Err(ConfigError::Field {
+                origin: scenario.origin.clone(),
+                field: "warm_up".into(),
+                found: scenario.warm_up.to_string(),
+                expected: format!("less than the run's {duration}"),
+            });
+        }
+        let pools = scenario
+            .pools
+            .iter()
+            .enumerate()
+            .map(|(number, (name, config))| prepare_pool(&scenario, number, name, config))
+            .collect::<Result<Vec<_>, _>>()?;
+        let bounds = scenario.telemetry.latency_buckets.iter().map(|b| b.nanos()).collect();
+        Ok(Arc::new(Prepared { end: duration.nanos(), pools, bounds, scenario }))
+    }
+
+    /// Length of a run, seconds.
+    pub fn seconds(&self) -> f64 {
+        self.end as f64 * 1e-9
+    }
+}
+
+fn prepare_pool(
+    scenario: &Scenario,
+    number: usize,
+    name: &str,
+    config: &crate::scenario::Pool,
+) -> Result<PreparedPool, ConfigError> {
+    let profile = Profile::load(&config.profile, &scenario.base)?;
+    let rule: SharingRule = profile.sharing.clone().unwrap_or_default();
+    let overhead_ns = (profile.overhead_ms * 1e6).round() as u64;
+    let patience = scenario.client.timeout.map_or(u64::MAX, |t| t.nanos());
+    let batcher = &config.batcher;
+    let spec = ServerSpec {
+        pool: number,
+        batcher: Batcher::new(batcher.max_batch, batcher.max_queue_delay.0, &batcher.preferred_batch_sizes),
+        instances: batcher.instances,
+        service_ns: profile.service_ns(batcher.max_batch),
+        spread: profile.spread(),
+        overhead_ns,
+        queue_limit: if batcher.queue_limit == 0 { usize::MAX } else { batcher.queue_limit },
+        queue_deadline: batcher.queue_timeout.map_or(u64::MAX, |t| t.nanos()).min(patience),
+        response_deadline: if patience == u64::MAX { u64::MAX } else { patience - overhead_ns.min(patience) },
+        sharing: config.sharing.clone(),
+        rule: rule.clone(),
+    };
+    let gpu = profile.hardware == Hardware::Gpu;
+    let per_gpu = if gpu { config.sharing.replicas_per_gpu() } else { 1 };
+    let setup = PoolSetup {
+        name: name.to_owned(),
+        demand: Demand { cpus: config.cpus, gpu, per_gpu },
+        stages: config.startup.stages(),
+        image_cached: config.startup.image_cached,
+        readiness: config.readiness.clone(),
+        shutdown: config.shutdown.clone(),
+        speed: if gpu { config.sharing.lone_speed(&rule) } else { 1.0 },
+    };
+    let shared_price = profile.price_per_hour / if config.sharing == Sharing::Exclusive { 1.0 } else { f64::from(per_gpu) };
+    Ok(PreparedPool {
+        name: name.to_owned(),
+        hardware: profile.hardware,
+        price_per_hour: config.price_per_hour.unwrap_or(shared_price),
+        spec,
+        setup,
+        config: config.clone(),
+    })
+}
+
+/// Why a run stops early.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// The trace it replays is wrong further on.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The scenario is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Where a run stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// An autoscaler is to decide.
+    Control,
+    /// The cluster was scraped: time for a row of the timeline.
+    Row,
+    /// The warm-up is over: statistics start anew.
+    WarmUpOver,
+    /// The end.
+    End,
+}
+
+enum Requests {
+    /// Nobody waits for outcomes.
+    Open { source: Source, sent: u64 },
+    /// Somebody does.
+    Waiting(Box<Clients>),
+}
+
+/// A run of a scenario with a seed, to be driven from stop to stop.
+pub struct Simulation {
+    prepared: Arc<Prepared>,
+    now: u64,
+    fleet: Fleet,
+    cluster: Cluster,
+    events: EventQueue,
+    requests: Requests,
+    telemetry: Telemetry,
+    limiters: Vec<Limiter>,
+    control_interval: u64,
+    records: Vec<RequestRecord>,
+    /// Ended requests, if somebody wants them.
+    log: Option<Vec<RequestRecord>>,
+    next_control: u64,
+}
+
+/// What becomes of a pod's last scrape.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    at: u64,
+    busy_ns: u64,
+    success: u64,
+}
+
+#[derive(Debug)]
+struct Telemetry {
+    rng: Stream,
+    interval: u64,
+    lag: u64,
+    drop_probability: f64,
+    /// Samples not yet visible: (from when, sample), in order.
+    pods: Vec<(u64, PodSample)>,
+    cluster: Vec<(u64, ClusterSample)>,
+    gone: Vec<(u64, u64)>,
+    last: std::collections::BTreeMap<u64, Last>,
+}
+
+impl Simulation {
+    /// A run of `prepared` with `seed`; `log` keeps a record of every request.
+    pub fn new(prepared: &Arc<Prepared>, seed: u64, log: bool) -> Result<Self, SimulationError> {
+        let scenario = &prepared.scenario;
+        let load = scenario.traffic.load(&scenario.base, prepared.seconds(), seed)?;
+        let clients_wait = matches!(load, Load::Closed(_)) || scenario.client.retries.is_some();
+        let sink = Sink::new(scenario.slo.latency.nanos(), &prepared.bounds, clients_wait || log);
+        let pool_of = |hardware| prepared.pools.iter().position(|p| p.hardware == hardware);
+        let setup = FleetSetup {
+            specs: prepared.pools.iter().map(|p| p.spec.clone()).collect(),
+            routing: scenario.service.routing,
+            placement: scenario.service.placement,
+            gpu_pool: pool_of(Hardware::Gpu),
+            cpu_pool: pool_of(Hardware::Cpu),
+            clients_wait,
+        };
+        let mut fleet = Fleet::new(setup, sink, stream(seed, Purpose::Routing, 0));
+        let mut events = EventQueue::default();
+        let setups = prepared.pools.iter().map(|p| p.setup.clone()).collect();
+        let mut cluster =
+            Cluster::new(setups, scenario.cluster.nodes.clone(), scenario.faults.clone(), seed, &mut events);
+        if scenario.warm_up.nanos() > 0 {
+            events.push(scenario.warm_up.nanos(), Event::WarmUpOver);
+        }
+        for (number, pool) in prepared.pools.iter().enumerate() {
+            cluster.start_ready(number, pool.config.initial_replicas, &mut fleet, &mut events);
+        }
+        let config = &scenario.telemetry;
+        let mut telemetry = Telemetry {
+            rng: stream(seed, Purpose::Telemetry, 0),
+            interval: config.scrape_interval.nanos(),
+            lag: config.lag.nanos(),
+            drop_probability: config.drop_probability,
+            pods: Vec::new(),
+            cluster: Vec::new(),
+            gone: Vec::new(),
+            last: std::collections::BTreeMap::new(),
+        };
+        let pods: Vec<u64> = cluster.pods().filter(|p| p.slot.is_some()).map(|p| p.id).collect();
+        for pod in pods {
+            telemetry.discover(pod, 0, &mut events);
+        }
+        events.push(telemetry.interval, Event::ClusterScrape);
+        let control_interval = scenario.control.interval.nanos();
+        events.push(control_interval, Event::Control);
+        let requests = match load {
+            Load::Open(source) if !clients_wait => Requests::Open { source, sent: 0 },
+            load => {
+                // With two pools the larger overhead: a client cannot tell which one answered.
+                let overhead = prepared.pools.iter().map(|p| p.spec.overhead_ns).max().unwrap_or(0);
+                let rng = stream(seed, Purpose::Retries, 0);
+                Requests::Waiting(Box::new(Clients::new(load, &scenario.client, overhead, rng)))
+            }
+        };
+        Ok(Simulation {
+            limiters: prepared.pools.iter().map(|p| Limiter::new(p.config.limits)).collect(),
+            prepared: Arc::clone(prepared),
+            now: 0,
+            fleet,
+            cluster,
+            events,
+            requests,
+            telemetry,
+            control_interval,
+            records: Vec::new(),
+            log: log.then(Vec::new),
+            next_control: control_interval,
+        })
+    }
+
+    /// Makes control ticks come every `interval` instead of the scenario's; before the run starts.
+    pub fn set_control_interval(&mut self, interval: Duration) {
+        self.control_interval = crate::time::duration_nanos(interval).max(1);
+        self.next_control = self.control_interval;
+        self.events.push(self.next_control, Event::Control);
+    }
+
+    /// What it runs.
+    pub fn prepared(&self) -> &Arc<Prepared> {
+        &self.prepared
+    }
+
+    /// The time.
+    pub fn now(&self) -> SimTime {
+        SimTime::from_nanos(self.now)
+    }
+
+    /// The fleet, for its books.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// The cluster, for its meters.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Second and later attempts so far.
+    pub fn retried(&self) -> u64 {
+        match &self.requests {
+            Requests::Open { .. } => 0,
+            Requests::Waiting(clients) => clients.retried,
+        }
+    }
+
+    /// Runs to the next stop.
+    pub fn run(&mut self) -> Result<Stop, SimulationError> {
+        loop {
+            let next = self.events.next_time();
+            let horizon = next.min(self.prepared.end);
+            self.serve(horizon)?;
+            self.now = horizon;
+            if next >= self.prepared.end {
+                self.fleet.advance_all(self.prepared.end);
+                self.drain_records();
+                return Ok(Stop::End);
+            }
+            let Some((now, event)) = self.events.pop() else { continue };
+            match event {
+                Event::Control if now == self.next_control => {
+                    self.fleet.advance_all(now);
+                    self.next_control = now.saturating_add(self.control_interval);
+                    self.events.push(self.next_control, Event::Control);
+                    return Ok(Stop::Control);
+                }
+                // One of an interval that was changed.
+                Event::Control => {}
+                Event::WarmUpOver => {
+                    self.fleet.advance_all(now);
+                    let in_flight = self.fleet.in_flight() as u64;
+                    self.fleet.sink.ledger.restart(in_flight);
+                    return Ok(Stop::WarmUpOver);
+                }
+                Event::ClusterScrape => {
+                    self.fleet.advance_all(now);
+                    self.scrape_cluster(now);
+                    return Ok(Stop::Row);
+                }
+                Event::Scrape { pod } => self.scrape(pod, now),
+                Event::Ready { pod, .. } => {
+                    self.cluster.handle(event, now, &mut self.fleet, &mut self.events);
+                    if self.cluster.pod(pod).is_some_and(|p| p.is_ready()) {
+                        self.telemetry.discover(pod, now, &mut self.events);
+                    }
+                }
+                event => self.cluster.handle(event, now, &mut self.fleet, &mut self.events),
+            }
+            self.drain_records();
+        }
+    }
+
+    /// Serves requests sent before `horizon`.
+    fn serve(&mut self, horizon: u64) -> Result<(), SimulationError> {
+        match &mut self.requests {
+            Requests::Open { source, sent } => {
+                while source.peek()?.is_some_and(|time| time < horizon) {
+                    let times = source.at_hand();
+                    let due = if times.last().is_some_and(|&last| last < horizon) {
+                        times.len()
+                    } else {
+                        times.partition_point(|&t| t < horizon)
+                    };
+                    for &time in &times[..due] {
+                        self.fleet.offer(Request { sent: time, tag: *sent });
+                        *sent += 1;
+                    }
+                    source.take(due);
+                }
+                self.drain_records();
+                Ok(())
+            }
+            Requests::Waiting(clients) => {
+                loop {
+                    // Outcomes first: they may be heard before anything else happens.
+                    if self.fleet.sink.follows_requests() {
+                        self.fleet.sink.take_records(&mut self.records);
+                        for record in &self.records {
+                            clients.hear(record);
+                        }
+                        if let Some(log) = &mut self.log {
+                            log.extend_from_slice(&self.records);
+                        }
+                    }
+                    let client = clients.next()?;
+                    let server = self.fleet.earliest();
+                    if client.min(server) >= horizon {
+                        return Ok(());
+                    }
+                    if server <= client {
+                        self.fleet.step();
+                        continue;
+                    }
+                    if let Act::Send(request) = clients.act(client) {
+                        self.fleet.offer(request);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands ended requests to whoever waits for them.
+    fn drain_records(&mut self) {
+        if !self.fleet.sink.follows_requests() {
+            return;
+        }
+        self.fleet.sink.take_records(&mut self.records);
+        if let Requests::Waiting(clients) = &mut self.requests {
+            for record in &self.records {
+                clients.hear(record);
+            }
+        }
+        if let Some(log) = &mut self.log {
+            log.extend_from_slice(&self.records);
+        }
+    }
+
+    /// Records of the requests that ended since the last call, if the run keeps them; in no particular order.
+    pub fn take_log(&mut self) -> Vec<RequestRecord> {
+        self.log.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn scrape(&mut self, pod: u64, now: u64) {
+        let Some(slot) = self.cluster.pod(pod).and_then(|p| p.slot) else {
+            // The target is gone: its series are stale from here.
+            self.telemetry.gone.push((pod, now));
+            self.telemetry.last.remove(&pod);
+            return;
+        };
+        self.events.push(now.saturating_add(self.telemetry.interval), Event::Scrape { pod });
+        self.fleet.advance(slot, now);
+        let server = self.fleet.server(slot);
+        let dropped = self.telemetry.rng.random::<f64>() < self.telemetry.drop_probability;
+        if dropped || self.cluster.scrapes_fail(now) || !server.is_alive() {
+            return;
+        }
+        let Some(pool) = self.cluster.pod(pod).map(|p| p.pool) else { return };
+        let prepared = &self.prepared.pools[pool];
+        let last = self.telemetry.last.get(&pod).copied().unwrap_or_default();
+        // A restarted process counts from zero again.
+        let busy_ns = server.busy_ns(now);
+        let success = server.counters.success;
+        let (busy, answered) = match busy_ns >= last.busy_ns && success >= last.success {
+            true => (busy_ns - last.busy_ns, success - last.success),
+            false => (busy_ns, success),
+        };
+        let elapsed = (now - last.at).max(1) as f64;
+        let utilization = (busy as f64 / elapsed).min(1.0);
+        let cpu_ms = answered as f64 * prepared.config.cpu_ms_per_request;
+        let cpu_utilization = match prepared.hardware {
+            // A CPU server computes on all cores it asked for.
+            Hardware::Cpu => utilization,
+            Hardware::Gpu if prepared.config.cpus > 0.0 => cpu_ms * 1e6 / elapsed / prepared.config.cpus,
+            Hardware::Gpu => 0.0,
+        };
+        let sample = PodSample {
+            at: SimTime::from_nanos(now),
+            pod,
+            pool,
+            counters: server.counters.clone(),
+            queued: server.queued() as u64,
+            in_flight: server.outstanding() as u64,
+            utilization,
+            cpu_utilization,
+        };
+        self.telemetry.last.insert(pod, Last { at: now, busy_ns, success });
+        let visible = now.saturating_add(self.telemetry.lag).saturating_add(self.cluster.extra_scrape_lag(now));
+        self.telemetry.pods.push((visible, sample));
+    }
+
+    fn scrape_cluster(&mut self, now: u64) {
+        self.events.push(now.saturating_add(self.telemetry.interval), Event::ClusterScrape);
+        if self.cluster.scrapes_fail(now) {
+            return;
+        }
+        let pools = (0..self.prepared.pools.len()).map(|pool| self.cluster.counts(pool)).collect();
+        let visible = now.saturating_add(self.telemetry.lag).saturating_add(self.cluster.extra_scrape_lag(now));
+        self.telemetry.cluster.push((visible, ClusterSample { at: SimTime::from_nanos(now), pools }));
+    }
+
+    /// Everything that became visible to an autoscaler since the last call.
+    pub fn scraped(&mut self) -> Scrape {
+        let now = self.now;
+        let t = &mut self.telemetry;
+        let mut scrape = Scrape::default();
+        take_visible(&mut t.pods, now, |sample| scrape.pods.push(sample));
+        take_visible(&mut t.cluster, now, |sample| scrape.cluster.push(sample));
+        scrape.gone = t.gone.drain(..).map(|(pod, at)| (pod, SimTime::from_nanos(at))).collect();
+        scrape
+    }
+
+    /// Pods as the Kubernetes API lists them.
+    pub fn pod_views(&self) -> Vec<PodView> {
+        self.cluster
+            .pods()
+            .map(|p| PodView {
+                id: p.id,
+                pool: p.pool,
+                phase: p.phase,
+                started: p.started.map(SimTime::from_nanos),
+                ready_transition: p.ready_transition.map(SimTime::from_nanos),
+            })
+            .collect()
+    }
+
+    /// Pools as the Kubernetes API shows them.
+    pub fn pool_views(&self) -> Vec<PoolView> {
+        self.prepared
+            .pools
+            .iter()
+            .enumerate()
+            .map(|(number, pool)| PoolView {
+                name: pool.name.clone(),
+                hardware: pool.hardware,
+                counts: self.cluster.counts(number),
+                cpus: pool.config.cpus,
+                limits: pool.config.limits,
+            })
+            .collect()
+    }
+
+    /// Sets the replicas of a pool, within its limits; the number set. The only way to change it.
+    pub fn scale(&mut self, pool: usize, wanted: u32) -> Result<u32, ScaleRefused> {
+        let current = self.cluster.counts(pool).desired;
+        let target = self.limiters[pool].apply(SimTime::from_nanos(self.now), current, wanted);
+        self.cluster.scale(pool, target, self.now, &mut self.fleet, &mut self.events)?;
+        self.drain_records();
+        Ok(target)
+    }
+
+    /// Changes where requests go.
+    pub fn place(&mut self, placement: Placement) {
+        self.fleet.set_placement(placement);
+    }
+
+    /// Pod numbers of a pool.
+    pub fn counts(&self, pool: usize) -> PodCounts {
+        self.cluster.counts(pool)
+    }
+
+    /// A pool's meter.
+    pub fn meter(&self, pool: usize) -> Meter {
+        self.cluster.meter(pool, self.now)
+    }
+
+    /// Busy nanoseconds of the servers of a pool, those that are no more included.
+    pub fn busy_ns(&self, pool: usize) -> u128 {
+        let running: u128 = self
+            .cluster
+            .pods()
+            .filter(|p| p.pool == pool && matches!(p.phase, Phase::Ready | Phase::Draining))
+            .filter_map(|p| p.slot)
+            .map(|slot| u128::from(self.fleet.server(slot).busy_ns(self.now)))
+            .sum();
+        running + self.cluster.meter(pool, self.now).retired_busy_ns
+    }
+
+    /// Requests waiting, and requests held in all, in a pool.
+    pub fn held(&self, pool: usize) -> (usize, usize) {
+        let servers = self.cluster.pods().filter(|p| p.pool == pool).filter_map(|p| p.slot);
+        servers.map(|s| self.fleet.server(s)).fold((0, 0), |(q, o), s| (q + s.queued(), o + s.outstanding()))
+    }
+
+    /// The reward objective's fraction of a run that a control step is, seconds.
+    pub fn control_seconds(&self) -> f64 {
+        self.control_interval as f64 * 1e-9
+    }
+}
+
+fn take_visible<T>(waiting: &mut Vec<(u64, T)>, now: u64, mut take: impl FnMut(T)) {
+    // Lags may change, so later samples can be visible first; order of taking is order of scraping.
+    let (visible, hidden): (Vec<_>, Vec<_>) = std::mem::take(waiting).into_iter().partition(|(at, _)| *at <= now);
+    *waiting = hidden;
+    visible.into_iter().for_each(|(_, sample)| take(sample));
+}
+
+impl Telemetry {
+    /// Begins to scrape a pod, at a phase of its own.
+    fn discover(&mut self, pod: u64, now: u64, events: &mut EventQueue) {
+        if self.last.contains_key(&pod) {
+            return;
+        }
+        self.last.insert(pod, Last { at: now, ..Last::default() });
+        let phase = nanos_from_secs(self.rng.random::<f64>() * self.interval as f64 * 1e-9);
+        events.push(now.saturating_add(phase.max(1)), Event::Scrape { pod });
+    }
+}

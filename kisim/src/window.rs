@@ -1,0 +1,293 @@
+//! From scrapes to rates, quantiles and utilisation, as Prometheus computes them.
+//!
+//! The same code in training, in evaluation and on a live cluster. Every query is `Option`: no data is not zero.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::cluster::PodCounts;
+use crate::promql::{self, DEFAULT_LOOKBACK, Sample};
+use crate::telemetry::{ClusterSample, MAX_BUCKETS, PodSample, Scrape};
+use crate::time::SimTime;
+
+/// A counter of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// `istio_requests_total`
+    Requests,
+    /// `nv_inference_request_success`
+    Success,
+    /// `nv_inference_request_failure`, all reasons.
+    Failure,
+    /// `nv_inference_exec_count`
+    Executions,
+    /// `nv_inference_queue_duration_us`, in seconds.
+    QueueSeconds,
+    /// `nv_inference_request_duration_us`, in seconds.
+    LatencySeconds,
+}
+
+/// A gauge of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gauge {
+    /// `DCGM_FI_DEV_GPU_UTIL` / 100, or the busy share of a CPU pod.
+    Utilization,
+    /// CPU used over CPU asked for.
+    CpuUtilization,
+    /// `nv_inference_pending_request_count`
+    Queued,
+    /// `istio_requests_in_flight`
+    InFlight,
+}
+
+impl Counter {
+    fn of(self, sample: &PodSample) -> f64 {
+        let c = &sample.counters;
+        match self {
+            Counter::Requests => c.arrived as f64,
+            Counter::Success => c.success as f64,
+            Counter::Failure => (c.rejected + c.timed_out) as f64,
+            Counter::Executions => c.executions as f64,
+            Counter::QueueSeconds => c.queue_ns as f64 * 1e-9,
+            Counter::LatencySeconds => c.latency_ns as f64 * 1e-9,
+        }
+    }
+}
+
+impl Gauge {
+    fn of(self, sample: &PodSample) -> f64 {
+        match self {
+            Gauge::Utilization => sample.utilization,
+            Gauge::CpuUtilization => sample.cpu_utilization,
+            Gauge::Queued => sample.queued as f64,
+            Gauge::InFlight => sample.in_flight as f64,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Series {
+    pool: usize,
+    samples: VecDeque<PodSample>,
+    gone: Option<SimTime>,
+}
+
+/// The recent past of every series.
+#[derive(Clone, Debug)]
+pub struct Window {
+    retention: Duration,
+    /// Upper bounds of the latency buckets, seconds.
+    bounds: Vec<f64>,
+    pods: BTreeMap<u64, Series>,
+    cluster: Option<ClusterSample>,
+    newest: Option<SimTime>,
+}
+
+impl Window {
+    /// A window that keeps samples for `retention` and reads latency buckets with upper bounds `bounds` (nanoseconds).
+    pub fn new(retention: Duration, bounds: &[u64]) -> Self {
+        Window {
+            retention,
+            bounds: bounds.iter().map(|&b| b as f64 * 1e-9).collect(),
+            pods: BTreeMap::new(),
+            cluster: None,
+            newest: None,
+        }
+    }
+
+    /// Takes in what became visible by `now`, and forgets what is too old.
+    pub fn push(&mut self, scrape: &Scrape, now: SimTime) {
+        for sample in &scrape.pods {
+            self.newest = self.newest.max(Some(sample.at));
+            let series = self.pods.entry(sample.pod).or_insert_with(|| Series {
+                pool: sample.pool,
+                samples: VecDeque::new(),
+                gone: None,
+            });
+            series.samples.push_back(sample.clone());
+        }
+        for &(pod, at) in &scrape.gone {
+            if let Some(series) = self.pods.get_mut(&pod) {
+                series.gone = Some(at);
+            }
+        }
+        if let Some(latest) = scrape.cluster.last() {
+            self.cluster = Some(latest.clone());
+        }
+        let oldest = now.saturating_sub(self.retention);
+        for series in self.pods.values_mut() {
+            while series.samples.front().is_some_and(|s| s.at < oldest) {
+                series.samples.pop_front();
+            }
+        }
+        self.pods.retain(|_, series| !series.samples.is_empty());
+    }
+
+    /// When the newest sample of any pod was taken; `None` before the first.
+    pub fn newest(&self) -> Option<SimTime> {
+        self.newest
+    }
+
+    /// What kube-state-metrics last said of `pool`; `None` before its first scrape.
+    pub fn counts(&self, pool: usize) -> Option<PodCounts> {
+        self.cluster.as_ref().and_then(|c| c.pools.get(pool)).copied()
+    }
+
+    fn series(&self, pool: Option<usize>) -> impl Iterator<Item = (u64, &Series)> {
+        self.pods.iter().filter(move |(_, s)| pool.is_none_or(|p| s.pool == p)).map(|(&id, s)| (id, s))
+    }
+
+    /// `sum(rate(counter[range]))` at `now` over the pods of `pool`, or of all.
+    pub fn rate(&self, pool: Option<usize>, counter: Counter, range: Duration, now: SimTime) -> Option<f64> {
+        let rates = self.rates(pool, counter, range, now);
+        (!rates.is_empty()).then(|| rates.iter().map(|r| r.1).sum())
+    }
+
+    /// `rate(counter[range])` at `now` of each pod of `pool` that has one.
+    pub fn rates(&self, pool: Option<usize>, counter: Counter, range: Duration, now: SimTime) -> Vec<(u64, f64)> {
+        let mut buffer = Vec::new();
+        self.series(pool)
+            .filter_map(|(id, s)| Some((id, series_rate(s, range, now, &mut buffer, |s| counter.of(s))?)))
+            .collect()
+    }
+
+    /// `histogram_quantile(q, sum by (le) (rate(latency_bucket[range])))` at `now`, seconds.
+    pub fn latency_quantile(&self, pool: Option<usize>, q: f64, range: Duration, now: SimTime) -> Option<f64> {
+        let mut buffer = Vec::new();
+        let mut rates = [0.0; MAX_BUCKETS];
+        let mut any = false;
+        for (_, series) in self.series(pool) {
+            for (index, total) in rates.iter_mut().enumerate().take(self.bounds.len() + 1) {
+                // As exported, buckets are cumulative.
+                let cumulative = |s: &PodSample| s.counters.buckets[..=index].iter().sum::<u64>() as f64;
+                match series_rate(series, range, now, &mut buffer, cumulative) {
+                    Some(rate) => {
+                        *total += rate;
+                        any = true;
+                    }
+                    // A series too short for one bucket is too short for all.
+                    None => break,
+                }
+            }
+        }
+        if !any {
+            return None;
+        }
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
+        let buckets: Vec<(f64, f64)> = bounds.zip(rates).collect();
+        promql::histogram_quantile(q, &buckets)
+    }
+
+    /// The gauge of each pod of `pool` as an instant query at `now` sees it: the latest sample of the last five minutes,
+    /// unless the pod is gone.
+    pub fn gauges(&self, pool: Option<usize>, gauge: Gauge, now: SimTime) -> Vec<(u64, SimTime, f64)> {
+        self.series(pool)
+            .filter(|(_, s)| s.gone.is_none_or(|gone| gone > now))
+            .filter_map(|(id, s)| {
+                let latest = s.samples.iter().rev().find(|s| s.at <= now)?;
+                (now.since(latest.at) < DEFAULT_LOOKBACK).then(|| (id, latest.at, gauge.of(latest)))
+            })
+            .collect()
+    }
+
+    /// `avg(gauge)` over the pods of `pool`.
+    pub fn average(&self, pool: Option<usize>, gauge: Gauge, now: SimTime) -> Option<f64> {
+        let values = self.gauges(pool, gauge, now);
+        (!values.is_empty()).then(|| values.iter().map(|v| v.2).sum::<f64>() / values.len() as f64)
+    }
+
+    /// `sum(gauge)` over the pods of `pool`.
+    pub fn sum(&self, pool: Option<usize>, gauge: Gauge, now: SimTime) -> Option<f64> {
+        let values = self.gauges(pool, gauge, now);
+        (!values.is_empty()).then(|| values.iter().map(|v| v.2).sum())
+    }
+
+    /// Samples held, for tests of memory.
+    pub fn len(&self) -> usize {
+        self.pods.values().map(|s| s.samples.len()).sum()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.pods.is_empty()
+    }
+}
+
+/// `rate` of one series. A pod that is gone still counts while its last samples are in range, as in Prometheus.
+fn series_rate(
+    series: &Series,
+    range: Duration,
+    now: SimTime,
+    buffer: &mut Vec<Sample>,
+    value: impl Fn(&PodSample) -> f64,
+) -> Option<f64> {
+    buffer.clear();
+    let oldest = now.saturating_sub(range);
+    let in_range = series.samples.iter().rev().take_while(|s| s.at > oldest || oldest == SimTime::ZERO);
+    buffer.extend(in_range.filter(|s| s.at <= now).map(|s| Sample { at: s.at, value: value(s) }));
+    buffer.reverse();
+    promql::rate(buffer.as_slice(), now, range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Counters;
+
+    fn sample(pod: u64, seconds: u64, requests: u64, buckets: [u64; 3]) -> PodSample {
+        let mut counters = Counters { arrived: requests, ..Counters::default() };
+        counters.buckets[..3].copy_from_slice(&buckets);
+        PodSample {
+            at: SimTime::from_nanos(seconds * 1_000_000_000),
+            pod,
+            pool: 0,
+            counters,
+            queued: 2,
+            in_flight: 3,
+            utilization: 0.5,
+            cpu_utilization: 0.1,
+        }
+    }
+
+    fn at(seconds: u64) -> SimTime {
+        SimTime::from_nanos(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn rates_add_over_pods_and_survive_a_restart() {
+        let mut window = Window::new(Duration::from_secs(600), &[100_000_000, 200_000_000]);
+        let mut scrape = Scrape::default();
+        for step in 0..5u64 {
+            scrape.pods.push(sample(1, 15 * step, 150 * step, [10 * step, 20 * step, 0]));
+            // Restarts between the third and fourth scrape.
+            let count = if step < 3 { 300 * step } else { 300 * (step - 3) + 75 };
+            scrape.pods.push(sample(2, 15 * step, count, [0, 0, 0]));
+        }
+        window.push(&scrape, at(60));
+        let range = Duration::from_secs(61);
+        let rate = window.rate(Some(0), Counter::Requests, range, at(60)).expect("data");
+        // 10/s, and 600 + 75 + 300 in 60 s.
+        assert!((rate - (10.0 + 16.25)).abs() < 0.5, "{rate}");
+        // A third of the answers are in the first bucket: the median is a quarter into the second.
+        let median = window.latency_quantile(None, 0.5, range, at(60)).expect("data");
+        assert!((median - 0.125).abs() < 1e-9, "{median}");
+        assert_eq!(window.rate(Some(1), Counter::Requests, range, at(60)), None);
+    }
+
+    #[test]
+    fn no_data_is_not_zero() {
+        let mut window = Window::new(Duration::from_secs(600), &[100_000_000, 200_000_000]);
+        assert_eq!(window.average(None, Gauge::Utilization, at(0)), None);
+        assert_eq!(window.latency_quantile(None, 0.95, Duration::from_secs(60), at(0)), None);
+        window.push(&Scrape { pods: vec![sample(1, 10, 5, [0; 3])], ..Scrape::default() }, at(10));
+        // One sample makes no rate, but a gauge.
+        assert_eq!(window.rate(None, Counter::Requests, Duration::from_secs(60), at(10)), None);
+        assert_eq!(window.average(None, Gauge::Utilization, at(10)), Some(0.5));
+        // Stale after five minutes, or at once when the target is gone.
+        assert_eq!(window.average(None, Gauge::Utilization, at(311)), None);
+        window.push(&Scrape { gone: vec![(1, at(12))], ..Scrape::default() }, at(15));
+        assert_eq!(window.average(None, Gauge::Utilization, at(15)), None);
+        window.push(&Scrape::default(), at(700));
+        assert!(window.is_empty());
+    }
+}
