@@ -27,6 +27,7 @@ mod identify;
 mod levenberg;
 mod load;
 mod measurements;
+mod predict;
 mod report;
 mod table;
 
@@ -41,4 +42,5 @@ pub use measurements::{
     BatchRow, LoadRow, MeasurementError, Measurements, Offered, parse, parse_batch_sweep,
     parse_load_sweep, read,
 };
+pub use predict::{ServerSettings, predict};
 pub use report::{Estimate, FitReport, Quantity, Residual};

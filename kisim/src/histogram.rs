@@ -61,6 +61,11 @@ impl Histogram {
         self.total
     }
 
+    /// Share of durations that were zero; `None` when empty.
+    pub fn share_of_zero(&self) -> Option<f64> {
+        (self.total > 0).then(|| self.counts[0] as f64 / self.total as f64)
+    }
+
     /// Exact mean in nanoseconds; `None` when empty.
     pub fn mean(&self) -> Option<f64> {
         (self.total > 0).then(|| self.sum as f64 / self.total as f64)

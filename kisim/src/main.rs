@@ -1,3 +1,9 @@
-//! The `kisim` command.
+//! The `kisim` command: simulate GPU inference pods and the autoscalers that drive them.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -21,6 +21,9 @@ use crate::traffic::{Pattern, Traffic};
 /// The built-in scenario, with a comment on every field.
 pub const DEFAULT: &str = include_str!("../../scenarios/default.toml");
 
+/// The published testbed, see docs/simulator.md.
+pub const PAPER: &str = include_str!("../../scenarios/paper.toml");
+
 /// A scenario, as written in TOML.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -260,8 +263,7 @@ impl Scenario {
 
     /// The published testbed with one of the published patterns, see docs/simulator.md.
     pub fn pattern(pattern: Pattern) -> Result<Scenario, ConfigError> {
-        let text = include_str!("../../scenarios/paper.toml");
-        let mut scenario = Scenario::parse(text, "the built-in paper scenario", Path::new("."))?;
+        let mut scenario = Scenario::parse(PAPER, "the built-in paper scenario", Path::new("."))?;
         scenario.traffic = Traffic::Pattern { pattern };
         scenario.name = format!("paper-{}", pattern.name());
         Ok(scenario)

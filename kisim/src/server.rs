@@ -58,6 +58,12 @@ impl ServerSpec {
         !self.contended() && self.batcher.is_greedy()
     }
 
+    /// How much more a server completes with all its instances busy at full batches than with one.
+    pub fn instances_gain(&self) -> f64 {
+        let own = self.instances.max(1);
+        own as f64 * Sharing::Exclusive.contended_speed(&self.rule, self.batcher.max_batch(), own, 0)
+    }
+
     /// Whether executions slow each other, so that their ends move.
     fn contended(&self) -> bool {
         self.instances > 1 || self.sharing.neighbours_interfere()

@@ -48,6 +48,18 @@ pub enum Quantity {
     P99,
 }
 
+impl std::fmt::Display for Quantity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Quantity::Latency => "latency",
+            Quantity::Throughput => "throughput",
+            Quantity::P50 => "P50",
+            Quantity::P95 => "P95",
+            Quantity::P99 => "P99",
+        })
+    }
+}
+
 /// One measured number beside what the fit makes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Residual {

@@ -9,31 +9,97 @@ use crate::random::Stream;
 
 /// A kind of fault and when it strikes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "FaultFields")]
 pub struct Fault {
     /// What happens.
     #[serde(flatten)]
     pub kind: FaultKind,
     /// At these times.
-    #[serde(default)]
     pub at: Vec<Span>,
     /// And at random, with exponential times of this mean between.
-    #[serde(default)]
     pub every: Option<Span>,
 }
 
+/// A fault as written: serde can either flatten a variant or refuse unknown fields, not both.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FaultFields {
+    kind: FaultName,
+    #[serde(default)]
+    at: Vec<Span>,
+    every: Option<Span>,
+    pool: Option<String>,
+    repeats: Option<u32>,
+    lasting: Option<Span>,
+    detection: Option<Span>,
+    eviction: Option<Span>,
+    factor: Option<f64>,
+    extra: Option<Span>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FaultName {
+    PodCrash,
+    GpuLost,
+    NodeLost,
+    SlowNode,
+    ScrapeDropout,
+    ScrapeLag,
+    ScaleRefused,
+}
+
+impl TryFrom<FaultFields> for Fault {
+    type Error = String;
+
+    fn try_from(f: FaultFields) -> Result<Fault, String> {
+        use FaultName as N;
+        let of = |names: &[N]| names.contains(&f.kind);
+        for (field, given, belongs) in [
+            ("pool", f.pool.is_some(), of(&[N::PodCrash])),
+            ("repeats", f.repeats.is_some(), of(&[N::PodCrash])),
+            ("lasting", f.lasting.is_some(), !of(&[N::PodCrash])),
+            ("detection", f.detection.is_some(), of(&[N::NodeLost])),
+            ("eviction", f.eviction.is_some(), of(&[N::NodeLost])),
+            ("factor", f.factor.is_some(), of(&[N::SlowNode])),
+            ("extra", f.extra.is_some(), of(&[N::ScrapeLag])),
+        ] {
+            if given && !belongs {
+                return Err(format!("found field `{field}`, which a fault of this kind does not have"));
+            }
+        }
+        let need = |field: &str, value: Option<Span>| value.ok_or(format!("missing field `{field}`, a length of time"));
+        let lasting = || need("lasting", f.lasting);
+        let kind = match f.kind {
+            N::PodCrash => FaultKind::PodCrash { pool: f.pool.clone(), repeats: f.repeats.unwrap_or(0) },
+            N::GpuLost => FaultKind::GpuLost { lasting: lasting()? },
+            N::NodeLost => FaultKind::NodeLost {
+                lasting: lasting()?,
+                detection: f.detection.unwrap_or(Span::secs(40)),
+                eviction: f.eviction.unwrap_or(Span::secs(300)),
+            },
+            N::SlowNode => FaultKind::SlowNode {
+                lasting: lasting()?,
+                factor: f.factor.ok_or("missing field `factor`, a number of at least 1")?,
+            },
+            N::ScrapeDropout => FaultKind::ScrapeDropout { lasting: lasting()? },
+            N::ScrapeLag => FaultKind::ScrapeLag { lasting: lasting()?, extra: need("extra", f.extra)? },
+            N::ScaleRefused => FaultKind::ScaleRefused { lasting: lasting()? },
+        };
+        Ok(Fault { kind, at: f.at, every: f.every })
+    }
+}
+
 /// What happens.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FaultKind {
     /// The container of a ready pod dies with all it holds and is restarted, after 10 s, 20 s, … 300 s of back-off
     /// (kubelet's CrashLoopBackOff); `repeats` more crashes follow, each as it becomes ready.
     PodCrash {
         /// The pool it happens in; any if absent.
-        #[serde(default)]
         pool: Option<String>,
         /// Crashes that follow.
-        #[serde(default)]
         repeats: u32,
     },
     /// A GPU falls off the bus: its pods fail and are replaced, the GPU is unavailable for a while.
@@ -47,10 +113,8 @@ pub enum FaultKind {
         /// For how long; it comes back empty.
         lasting: Span,
         /// Until its endpoints are removed (node-monitor-grace-period, 40 s by default).
-        #[serde(default = "forty_seconds")]
         detection: Span,
         /// From there until its pods are replaced (the not-ready toleration, 300 s by default).
-        #[serde(default = "five_minutes")]
         eviction: Span,
     },
     /// A node computes more slowly.
@@ -77,14 +141,6 @@ pub enum FaultKind {
         /// For how long.
         lasting: Span,
     },
-}
-
-fn forty_seconds() -> Span {
-    Span::secs(40)
-}
-
-fn five_minutes() -> Span {
-    Span::secs(300)
 }
 
 impl Fault {

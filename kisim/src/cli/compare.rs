@@ -1,0 +1,131 @@
+//! `kisim compare`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use kisim::autoscaler::AutoscalerConfig;
+use kisim::compare::{Comparison, compare};
+use kisim::plot;
+use kisim::report::{comparison_table, write_atomically, write_timeline};
+use kisim::scenario::Scenario;
+use kisim::simulation::Prepared;
+
+use super::progress::Bar;
+use super::{Format, ScenarioArgs};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  kisim compare\n  kisim compare scenarios/azure-code.toml --autoscalers fixed:4,hpa,hpa:queue:8 --seeds 10\n\n\
+                        Every autoscaler meets the same arrivals, seed by seed; differences to the first one named are paired.")]
+pub(crate) struct CompareArgs {
+    #[command(flatten)]
+    scenario: ScenarioArgs,
+    /// Autoscalers, comma-separated: fixed:4, fixed:gpu=4+cpu=2, hpa, hpa:60, hpa:queue:4, hpa:cpu:70, scenario. By
+    /// default the scenario's own, fixed numbers and HPAs on utilisation, CPU and requests in flight
+    #[arg(long, value_delimiter = ',')]
+    autoscalers: Vec<String>,
+    /// Runs of each
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Threads; all cores by default. The result does not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Write comparison.json, compare.svg and each autoscaler's timeline here
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn main(args: &CompareArgs, seed: Option<u64>, format: Format) -> Result<ExitCode> {
+    let scenario = args.scenario.load(seed)?;
+    let seed = scenario.seed;
+    let configs = if args.autoscalers.is_empty() {
+        defaults(&scenario)
+    } else {
+        args.autoscalers.iter().map(|a| AutoscalerConfig::parse(a, &scenario)).collect::<Result<Vec<_>, _>>()?
+    };
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    }
+    let prepared = Prepared::new(scenario)?;
+    let bar = Bar::new("comparing");
+    let result = compare(&prepared, &configs, seed, args.seeds as usize, &|share| bar.set(share));
+    let took = bar.finish();
+    let result = result?;
+    if let Some(out) = &args.out {
+        write_all(out, &prepared, &result)?;
+        eprintln!("wrote {}", out.display());
+    }
+    match format {
+        Format::Json => super::print_json(&result)?,
+        Format::Table => super::print(&format!(
+            "{}: {} run{} of {:.0} s each, SLO {} ms\n{}",
+            result.scenario,
+            args.seeds,
+            if args.seeds == 1 { "" } else { "s" },
+            prepared.seconds(),
+            prepared.scenario.slo.latency.as_secs_f64() * 1e3,
+            comparison_table(&result)
+        ))?,
+    }
+    let requests: u64 = result.autoscalers.iter().flat_map(|a| &a.runs).map(|r| r.requests.arrived).sum();
+    eprintln!(
+        "simulated {requests} requests in {:.2} s ({:.1e} requests/s)",
+        took.as_secs_f64(),
+        requests as f64 / took.as_secs_f64().max(1e-9)
+    );
+    super::next_step("kisim compare --out results/compare draws them over the same traffic; kisim scenario > mine.toml is a start for your own");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What to compare when nobody says: the middle and the most of the primary pool, and HPAs on different metrics.
+fn defaults(scenario: &Scenario) -> Vec<AutoscalerConfig> {
+    let most = scenario.pools.values().map(|p| p.limits.max_replicas).max().unwrap_or(1);
+    let candidates = [
+        "scenario".to_owned(),
+        format!("fixed:{}", most.div_ceil(2)),
+        format!("fixed:{most}"),
+        "hpa:50".to_owned(),
+        "hpa:cpu:70".to_owned(),
+        "hpa:in_flight:24".to_owned(),
+    ];
+    let mut configs: Vec<AutoscalerConfig> = Vec::new();
+    for candidate in candidates {
+        // Numbers out of a pool's limits are not offered.
+        if let Ok(config) = AutoscalerConfig::parse(&candidate, scenario)
+            && !configs.contains(&config)
+        {
+            configs.push(config);
+        }
+    }
+    configs
+}
+
+fn write_all(out: &Path, prepared: &Prepared, result: &Comparison) -> Result<()> {
+    let slo_ms = prepared.scenario.slo.latency.as_secs_f64() * 1e3;
+    let mut series = Vec::new();
+    for autoscaler in &result.autoscalers {
+        let name = autoscaler.name.replace([':', '+', '='], "-");
+        write_timeline(&out.join(format!("timeline-{name}.csv")), &autoscaler.rows)?;
+        series.push(plot::CompareSeries {
+            name: autoscaler.name.clone(),
+            time_s: autoscaler.rows.iter().map(|r| r.time_s).collect(),
+            ready: autoscaler.rows.iter().map(|r| r.pools.iter().map(|p| f64::from(p.ready)).sum()).collect(),
+            p95_ms: autoscaler.rows.iter().map(|r| r.p95_ms).collect(),
+        });
+    }
+    let first = result.autoscalers.first().map(|a| a.rows.as_slice()).unwrap_or_default();
+    let svg = plot::compare(&plot::ComparePlot {
+        title: format!("{}, seed {}", result.scenario, result.seeds.first().copied().unwrap_or_default()),
+        time_s: first.iter().map(|r| r.time_s).collect(),
+        offered_rps: first.iter().map(|r| r.arrival_rate).collect(),
+        slo_ms,
+        autoscalers: series,
+    })?;
+    write_atomically(&out.join("compare.svg"), |file| file.write_all(svg.as_bytes()))?;
+    write_atomically(&out.join("comparison.json"), |file| {
+        serde_json::to_writer_pretty(&mut *file, result)?;
+        file.write_all(b"\n")
+    })?;
+    Ok(())
+}

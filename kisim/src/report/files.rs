@@ -1,0 +1,146 @@
+//! Files that are whole or not there: written under a temporary name in the same folder, then renamed.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::ledger::RequestRecord;
+use crate::report::Row;
+
+/// Why a file could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {path}: {reason}")]
+pub struct OutputError {
+    /// The file.
+    pub path: PathBuf,
+    /// The operating system's reason.
+    pub reason: std::io::Error,
+}
+
+/// Writes a file by `fill`. Until it is complete nothing of it is at `path`, and what was there stays.
+pub fn write_atomically(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<(), OutputError> {
+    let write = || -> std::io::Result<()> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::Builder::new().prefix(".kisim-").suffix(".tmp").tempfile_in(folder)?;
+        {
+            let mut buffered = std::io::BufWriter::new(file.as_file_mut());
+            fill(&mut buffered)?;
+            buffered.flush()?;
+        }
+        // A temporary file is private to its owner; a result is not a secret.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        }
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|e| e.error)?;
+        Ok(())
+    };
+    write().map_err(|reason| OutputError { path: path.to_owned(), reason })
+}
+
+/// Writes a CSV file by `fill`, see [`write_atomically`].
+pub fn write_csv_atomically(
+    path: &Path,
+    fill: impl FnOnce(&mut csv::Writer<&mut dyn Write>) -> Result<(), csv::Error>,
+) -> Result<(), OutputError> {
+    write_atomically(path, |out| {
+        let mut writer = csv::Writer::from_writer(out);
+        fill(&mut writer).map_err(std::io::Error::other)?;
+        writer.flush()
+    })
+}
+
+/// Writes a timeline: a row a scrape.
+pub fn write_timeline(path: &Path, rows: &[Row]) -> Result<(), OutputError> {
+    write_csv_atomically(path, |csv| {
+        let Some(first) = rows.first() else { return Ok(()) };
+        let mut header: Vec<String> = [
+            "time_s", "arrival_rate", "completion_rate", "capacity_rate", "queued", "in_flight", "p50_ms", "p95_ms",
+            "p99_ms", "violations", "violation_ratio", "nodes",
+        ]
+        .map(String::from)
+        .to_vec();
+        for pool in &first.pools {
+            for column in ["desired", "scheduled", "ready", "draining", "queued", "in_flight", "utilization"] {
+                header.push(format!("{}_{column}", pool.name));
+            }
+        }
+        // The first rows come before the first reward: its parts are named by a later one.
+        let parts = rows.iter().map(|r| &r.reward).find(|r| !r.is_empty()).cloned().unwrap_or_default();
+        header.extend(parts.iter().map(|(name, _)| format!("reward_{name}")));
+        header.push("reward".into());
+        csv.write_record(&header)?;
+        let optional = |v: Option<f64>| v.map_or(String::new(), |v| format!("{v:.6}"));
+        for row in rows {
+            let mut record = vec![
+                format!("{:.3}", row.time_s),
+                format!("{:.6}", row.arrival_rate),
+                format!("{:.6}", row.completion_rate),
+                format!("{:.6}", row.capacity_rate),
+                row.queued.to_string(),
+                row.in_flight.to_string(),
+                optional(row.p50_ms),
+                optional(row.p95_ms),
+                optional(row.p99_ms),
+                row.violations.to_string(),
+                optional(row.violation_ratio),
+                row.nodes.to_string(),
+            ];
+            for p in &row.pools {
+                record.extend([p.desired, p.scheduled, p.ready, p.draining].map(|n| n.to_string()));
+                record.extend([p.queued, p.in_flight].map(|n| n.to_string()));
+                record.push(optional(p.utilization));
+            }
+            for (name, _) in &parts {
+                let value = row.reward.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
+                record.push(optional(value));
+            }
+            record.push(if row.reward.is_empty() { String::new() } else { format!("{:.6}", row.reward_total) });
+            csv.write_record(&record)?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes a row a request. `pools` are the pools' names.
+pub fn write_requests(path: &Path, requests: &[RequestRecord], pools: &[String]) -> Result<(), OutputError> {
+    write_csv_atomically(path, |csv| {
+        csv.write_record(["sent_s", "pool", "started_s", "finished_s", "outcome"])?;
+        let seconds = |ns: u64| format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000);
+        for r in requests {
+            let pool = pools.get(r.pool).map_or("", String::as_str);
+            csv.write_record([
+                seconds(r.sent).as_str(),
+                pool,
+                &seconds(r.started),
+                &seconds(r.finished),
+                r.outcome.name(),
+            ])?;
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_leaves_what_was_there() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("deep/summary.json");
+        write_atomically(&path, |out| out.write_all(b"first")).expect("writable");
+        let error = write_atomically(&path, |out| {
+            out.write_all(b"half")?;
+            Err(std::io::Error::other("disk full"))
+        });
+        assert!(error.expect_err("fails").to_string().contains("disk full"));
+        assert_eq!(std::fs::read_to_string(&path).expect("readable"), "first");
+        assert_eq!(std::fs::read_dir(path.parent().expect("has one")).expect("readable").count(), 1);
+    }
+}

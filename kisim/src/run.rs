@@ -1,0 +1,486 @@
+//! One run from beginning to end: the loop Scrape → Window → Autoscaler → Limits → Action, and its report.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::autoscaler::{AutoscalerConfig, AutoscalerError};
+use crate::control::{Autoscaler, Verdict, View};
+use crate::fleet::Placement;
+use crate::ledger::{Ledger, RequestRecord};
+use crate::objective::{Judge, Objective, PaperBaseline, Reward, RewardMean, Step, paper_reference};
+use crate::profile::Hardware;
+use crate::report::{LatencySummary, LittlesLaw, PoolRow, PoolSummary, QueueSummary, Requests, Row, SloSummary, Summary};
+use crate::simulation::{Prepared, Simulation, SimulationError, Stop};
+use crate::time::SimTime;
+use crate::window::{Gauge, Window};
+
+/// What to keep of a run beside its summary.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keep {
+    /// A row a scrape.
+    pub timeline: bool,
+    /// A record a request.
+    pub requests: bool,
+    /// Every decision and its reason.
+    pub decisions: bool,
+}
+
+/// A finished run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its figures.
+    pub summary: Summary,
+    /// Its timeline, if kept.
+    pub rows: Vec<Row>,
+    /// Its requests, if kept, by the time of sending.
+    pub requests: Vec<RequestRecord>,
+    /// (seconds, pool, replicas before, replicas set, why), if kept.
+    pub decisions: Vec<DecisionRecord>,
+}
+
+/// A decision about one pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecisionRecord {
+    /// When, seconds.
+    pub at: f64,
+    /// The pool's name.
+    pub pool: String,
+    /// Replicas before.
+    pub before: u32,
+    /// Replicas after, limits and refusals included.
+    pub after: u32,
+    /// The autoscaler's reason.
+    pub reason: String,
+}
+
+/// Why a run fails.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The scenario or its trace.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+    /// The autoscaler.
+    #[error(transparent)]
+    Autoscaler(#[from] AutoscalerError),
+    /// It was interrupted.
+    #[error("interrupted at {at} of virtual time")]
+    Interrupted {
+        /// How far it was.
+        at: SimTime,
+    },
+}
+
+/// Told how far a run is, as a share from 0 to 1; answers whether to go on.
+pub type Progress<'a> = &'a (dyn Fn(f64) -> bool + Sync);
+
+/// A progress that nobody watches.
+pub fn silent(_share: f64) -> bool {
+    true
+}
+
+/// Runs `prepared` with `seed` under the autoscaler that `config` describes.
+pub fn run(
+    prepared: &Arc<Prepared>,
+    config: &AutoscalerConfig,
+    seed: u64,
+    keep: Keep,
+    progress: Progress<'_>,
+) -> Result<Run, RunError> {
+    let mut autoscaler = config.build(&prepared.scenario)?;
+    run_with(prepared, autoscaler.as_mut(), seed, keep, progress)
+}
+
+/// Runs `prepared` with `seed` under any autoscaler.
+pub fn run_with(
+    prepared: &Arc<Prepared>,
+    autoscaler: &mut dyn Autoscaler,
+    seed: u64,
+    keep: Keep,
+    progress: Progress<'_>,
+) -> Result<Run, RunError> {
+    let reference = paper_baseline(prepared, seed, progress)?;
+    let mut simulation = Simulation::new(prepared, seed, keep.requests)?;
+    if let Some(interval) = autoscaler.interval() {
+        simulation.set_control_interval(interval);
+    }
+    let mut recorder = Recorder::new(prepared, &simulation, reference, keep);
+    // Ten minutes, and whatever the configured range needs with a few missing scrapes.
+    let telemetry = &prepared.scenario.telemetry;
+    let retention = Duration::from_secs(600).max(4 * telemetry.window.0);
+    let mut window = Window::new(retention, &prepared.bounds);
+    loop {
+        match simulation.run()? {
+            Stop::End => break,
+            Stop::WarmUpOver => recorder.restart(&simulation),
+            Stop::Row => {
+                if !progress(simulation.now().as_nanos() as f64 / prepared.end as f64) {
+                    return Err(RunError::Interrupted { at: simulation.now() });
+                }
+                recorder.row(&simulation);
+            }
+            Stop::Control => {
+                window.push(&simulation.scraped(), simulation.now());
+                recorder.step(&simulation, &window);
+                control(&mut simulation, autoscaler, &window, &mut recorder);
+            }
+        }
+        if keep.requests {
+            recorder.requests.append(&mut simulation.take_log());
+        }
+    }
+    if keep.requests {
+        recorder.requests.append(&mut simulation.take_log());
+    }
+    recorder.row(&simulation);
+    Ok(recorder.finish(&simulation, autoscaler.name(), seed))
+}
+
+/// Asks the autoscaler and does what it says, within the limits.
+fn control(simulation: &mut Simulation, autoscaler: &mut dyn Autoscaler, window: &Window, recorder: &mut Recorder) {
+    let (pools, pods) = (simulation.pool_views(), simulation.pod_views());
+    let view = View {
+        now: simulation.now(),
+        window,
+        range: simulation.prepared().scenario.telemetry.window.0,
+        pools: &pools,
+        pods: &pods,
+    };
+    let decision = autoscaler.decide(&view);
+    if let Some(placement) = decision.placement {
+        simulation.place(placement);
+    }
+    for (number, verdict) in decision.pools.iter().enumerate().take(pools.len()) {
+        let before = pools[number].counts.desired;
+        let (after, note) = match verdict {
+            // Limits last, on every path: holding is asking for what there is.
+            Verdict::Hold { .. } => (simulation.scale(number, before), ""),
+            Verdict::Scale { replicas, .. } => (simulation.scale(number, *replicas), ""),
+        };
+        let (after, note) = match after {
+            Ok(after) => (after, note),
+            Err(_) => (before, "; refused by the API"),
+        };
+        recorder.decided(&view, number, before, after, format_args!("{}{note}", verdict.reason()));
+    }
+}
+
+/// The published reward's reference, measured where the scenario asks for it: its initial replicas, unchanged, with all
+/// requests on the GPU pool and with all on the CPU pool.
+fn paper_baseline(prepared: &Arc<Prepared>, seed: u64, progress: Progress<'_>) -> Result<Option<(f64, f64)>, RunError> {
+    let Objective::Paper { baseline: PaperBaseline::Measured } = prepared.scenario.objective else { return Ok(None) };
+    let measure = |hardware: Hardware| -> Result<Option<(f64, f64)>, RunError> {
+        if !prepared.pools.iter().any(|p| p.hardware == hardware) {
+            return Ok(None);
+        }
+        let mut scenario = prepared.scenario.clone();
+        scenario.objective = Objective::default();
+        scenario.service.placement = match hardware {
+            Hardware::Gpu => Placement::GpuOnly,
+            Hardware::Cpu => Placement::CpuOnly,
+        };
+        let prepared = Prepared::new(scenario).map_err(SimulationError::from)?;
+        let fixed = AutoscalerConfig::Fixed { replicas: BTreeMap::new() };
+        let summary = run(&prepared, &fixed, seed, Keep::default(), progress)?.summary;
+        let throughput = summary.requests.completed as f64 / summary.duration_s;
+        Ok(Some((summary.latency_ms.p95.unwrap_or(f64::NAN), throughput)))
+    };
+    let (gpu, cpu) = (measure(Hardware::Gpu)?, measure(Hardware::Cpu)?);
+    let (Some(gpu), Some(cpu)) = (gpu.or(cpu), cpu.or(gpu)) else { return Ok(None) };
+    Ok(Some(match prepared.scenario.published_pattern() {
+        Some(pattern) => paper_reference(pattern, gpu, cpu),
+        None => gpu,
+    }))
+}
+
+/// Keeps the figures of a run.
+struct Recorder {
+    prepared: Arc<Prepared>,
+    keep: Keep,
+    judge: Judge,
+    rewards: RewardMean,
+    last_reward: Reward,
+    /// The books at the last control step, and at the last row.
+    step_ledger: Ledger,
+    row_ledger: Ledger,
+    step_cost: f64,
+    step_at: f64,
+    row_at: f64,
+    row_busy: Vec<(u128, u128)>,
+    churn: u64,
+    churn_seen: u64,
+    started: Started,
+    in_flight_sum: f64,
+    in_flight_samples: u64,
+    rows: Vec<Row>,
+    requests: Vec<RequestRecord>,
+    decisions: Vec<DecisionRecord>,
+}
+
+/// Meters at the end of the warm-up.
+#[derive(Clone, Debug, Default)]
+struct Started {
+    at: f64,
+    retried: u64,
+    pools: Vec<(u128, u128, u128, u64)>,
+}
+
+impl Recorder {
+    fn new(prepared: &Arc<Prepared>, simulation: &Simulation, reference: Option<(f64, f64)>, keep: Keep) -> Self {
+        let scenario = &prepared.scenario;
+        let mut recorder = Recorder {
+            prepared: Arc::clone(prepared),
+            keep,
+            judge: Judge::new(scenario.objective.clone(), scenario.published_pattern(), reference),
+            rewards: RewardMean::default(),
+            last_reward: Reward::default(),
+            step_ledger: Ledger::default(),
+            row_ledger: Ledger::default(),
+            step_cost: 0.0,
+            step_at: 0.0,
+            row_at: 0.0,
+            row_busy: vec![(0, 0); prepared.pools.len()],
+            churn: 0,
+            churn_seen: 0,
+            started: Started::default(),
+            in_flight_sum: 0.0,
+            in_flight_samples: 0,
+            rows: Vec::new(),
+            requests: Vec::new(),
+            decisions: Vec::new(),
+        };
+        recorder.restart(simulation);
+        recorder
+    }
+
+    fn restart(&mut self, simulation: &Simulation) {
+        let pools = 0..self.prepared.pools.len();
+        self.started = Started {
+            at: simulation.now().as_secs_f64(),
+            retried: simulation.retried(),
+            pools: pools
+                .clone()
+                .map(|p| {
+                    let meter = simulation.meter(p);
+                    (meter.bound_ns, meter.serving_ns, simulation.busy_ns(p), meter.churn)
+                })
+                .collect(),
+        };
+        self.rewards = RewardMean::default();
+        self.in_flight_sum = 0.0;
+        self.in_flight_samples = 0;
+        self.rows.clear();
+        self.requests.clear();
+        self.decisions.clear();
+        self.step_ledger.copy_from(&simulation.fleet().sink.ledger);
+        self.row_ledger.copy_from(&simulation.fleet().sink.ledger);
+        (self.step_at, self.row_at) = (self.started.at, self.started.at);
+        self.step_cost = self.cost(simulation);
+        self.row_busy = pools.map(|p| (simulation.busy_ns(p), simulation.meter(p).serving_ns)).collect();
+    }
+
+    /// Dollars spent since the start of the run.
+    fn cost(&self, simulation: &Simulation) -> f64 {
+        let pools = self.prepared.pools.iter().enumerate();
+        pools.map(|(n, p)| simulation.meter(n).bound_ns as f64 * 1e-9 / 3600.0 * p.price_per_hour).sum()
+    }
+
+    /// Books the control step that ends now.
+    fn step(&mut self, simulation: &Simulation, window: &Window) {
+        let now = simulation.now();
+        let seconds = now.as_secs_f64() - self.step_at;
+        if seconds <= 0.0 {
+            return;
+        }
+        let cost = self.cost(simulation);
+        let at_maximum = |p: &crate::simulation::PreparedPool| {
+            f64::from(p.config.limits.max_replicas) * p.price_per_hour * seconds / 3600.0
+        };
+        let pools: Vec<_> =
+            self.prepared.pools.iter().enumerate().map(|(n, p)| (p.hardware, simulation.counts(n))).collect();
+        let cpu = (0..pools.len()).filter_map(|n| window.average(Some(n), Gauge::CpuUtilization, now));
+        let ledger = &simulation.fleet().sink.ledger;
+        let step = Step {
+            ledger,
+            before: &self.step_ledger,
+            seconds,
+            cost: cost - self.step_cost,
+            cost_at_maximum: self.prepared.pools.iter().map(at_maximum).sum(),
+            churn: self.churn - self.churn_seen,
+            max_replicas: self.prepared.pools.iter().map(|p| u64::from(p.config.limits.max_replicas)).sum(),
+            pools: &pools,
+            cpu_utilization: cpu.fold(None, |max: Option<f64>, u| Some(max.map_or(u, |m| m.max(u)))),
+        };
+        self.last_reward = self.judge.judge(&step);
+        self.rewards.add(&self.last_reward);
+        self.step_ledger.copy_from(ledger);
+        (self.step_at, self.step_cost, self.churn_seen) = (now.as_secs_f64(), cost, self.churn);
+    }
+
+    fn decided(
+        &mut self,
+        view: &View<'_>,
+        pool: usize,
+        before: u32,
+        after: u32,
+        reason: std::fmt::Arguments<'_>,
+    ) {
+        self.churn += u64::from(before.abs_diff(after));
+        if self.keep.decisions {
+            self.decisions.push(DecisionRecord {
+                at: view.now.as_secs_f64(),
+                pool: view.pools[pool].name.clone(),
+                before,
+                after,
+                reason: reason.to_string(),
+            });
+        }
+    }
+
+    /// A row of the timeline, about the time since the last.
+    fn row(&mut self, simulation: &Simulation) {
+        let now = simulation.now().as_secs_f64();
+        let seconds = now - self.row_at;
+        if seconds <= 0.0 {
+            return;
+        }
+        let in_flight = simulation.fleet().in_flight();
+        self.in_flight_sum += in_flight as f64;
+        self.in_flight_samples += 1;
+        if !self.keep.timeline {
+            self.row_at = now;
+            return;
+        }
+        let ledger = &simulation.fleet().sink.ledger;
+        let before = &self.row_ledger;
+        let quantile = |q| ledger.latency.quantile_since(Some(&before.latency), q).map(|ns| ns * 1e-6);
+        let mut capacity = 0.0;
+        let mut pools = Vec::new();
+        for (number, pool) in self.prepared.pools.iter().enumerate() {
+            let counts = simulation.counts(number);
+            let (queued, outstanding) = simulation.held(number);
+            let (busy, serving) = (simulation.busy_ns(number), simulation.meter(number).serving_ns);
+            let (busy_before, serving_before) = self.row_busy[number];
+            self.row_busy[number] = (busy, serving);
+            let served = (serving - serving_before) as f64;
+            let speed = pool.setup.speed * pool.spec.instances_gain();
+            let best = pool.spec.batcher.max_batch();
+            let per_pod = best as f64 / (pool.spec.service_ns[best] * 1e-9) * speed;
+            capacity += f64::from(counts.ready) * per_pod;
+            pools.push(PoolRow {
+                name: pool.name.clone(),
+                desired: counts.desired,
+                scheduled: counts.scheduled,
+                ready: counts.ready,
+                draining: counts.draining,
+                queued: queued as u64,
+                in_flight: outstanding as u64,
+                utilization: (served > 0.0).then(|| (busy - busy_before) as f64 / served),
+            });
+        }
+        let ended = ledger.ended() - before.ended();
+        let violations = ledger.violations() - before.violations();
+        let row = Row {
+            time_s: now,
+            arrival_rate: (ledger.arrived - before.arrived) as f64 / seconds,
+            completion_rate: (ledger.completed - before.completed) as f64 / seconds,
+            capacity_rate: capacity,
+            queued: pools.iter().map(|p| p.queued).sum(),
+            in_flight: pools.iter().map(|p| p.in_flight).sum(),
+            p50_ms: quantile(0.5),
+            p95_ms: quantile(0.95),
+            p99_ms: quantile(0.99),
+            violations,
+            violation_ratio: (ended > 0).then(|| violations as f64 / ended as f64),
+            reward: self.last_reward.parts().iter().map(|&(n, v)| (n.to_owned(), v)).collect(),
+            reward_total: self.last_reward.total(),
+            nodes: simulation.cluster().node_count() as u32,
+            pools,
+        };
+        self.rows.push(row);
+        self.row_ledger.copy_from(ledger);
+        self.row_at = now;
+    }
+
+    fn finish(self, simulation: &Simulation, autoscaler: String, seed: u64) -> Run {
+        let ledger = &simulation.fleet().sink.ledger;
+        let seconds = simulation.now().as_secs_f64() - self.started.at;
+        let ms = |ns: Option<f64>| ns.map(|ns| ns * 1e-6);
+        let in_flight_at_end = simulation.fleet().in_flight() as u64;
+        let q = |q| ms(ledger.latency.quantile(q));
+        let pools: BTreeMap<String, PoolSummary> = self
+            .prepared
+            .pools
+            .iter()
+            .enumerate()
+            .map(|(number, pool)| {
+                let meter = simulation.meter(number);
+                let (bound0, serving0, busy0, churn0) = self.started.pools[number];
+                let replica_seconds = (meter.bound_ns - bound0) as f64 * 1e-9;
+                let serving = (meter.serving_ns - serving0) as f64;
+                let busy = (simulation.busy_ns(number) - busy0) as f64;
+                let summary = PoolSummary {
+                    replicas_mean: replica_seconds / seconds,
+                    replicas_max: meter.bound_max,
+                    replica_seconds,
+                    utilization: if serving > 0.0 { busy / serving } else { 0.0 },
+                    cost: replica_seconds / 3600.0 * pool.price_per_hour,
+                    churn: meter.churn - churn0,
+                };
+                (pool.name.clone(), summary)
+            })
+            .collect();
+        let violated = ledger.violations();
+        let sampled = self.in_flight_sum / self.in_flight_samples.max(1) as f64;
+        // Requests spend the overhead outside the servers: there they are not in flight.
+        let overhead = self.prepared.pools.iter().map(|p| p.spec.overhead_ns).max().unwrap_or(0) as f64;
+        let in_system = (ledger.latency.mean().unwrap_or(overhead) - overhead) * 1e-9;
+        let summary = Summary {
+            scenario: self.prepared.scenario.name.clone(),
+            autoscaler,
+            seed,
+            duration_s: seconds,
+            requests: Requests {
+                arrived: ledger.arrived,
+                completed: ledger.completed,
+                queue_full: ledger.queue_full,
+                timed_out: ledger.timed_out,
+                killed: ledger.killed,
+                unserved: ledger.no_endpoint + in_flight_at_end,
+                no_endpoint: ledger.no_endpoint,
+                in_flight_at_end,
+                retried: simulation.retried() - self.started.retried,
+            },
+            latency_ms: LatencySummary {
+                mean: ms(ledger.latency.mean()),
+                p50: q(0.5),
+                p90: q(0.9),
+                p95: q(0.95),
+                p99: q(0.99),
+                p999: q(0.999),
+                max: ms(ledger.latency.max().map(|m| m as f64)),
+            },
+            queue_ms: QueueSummary {
+                mean: ms(ledger.queue.mean()),
+                p95: ms(ledger.queue.quantile(0.95)),
+                share_waiting: ledger.queue.share_of_zero().map(|zero| 1.0 - zero),
+            },
+            slo: SloSummary {
+                objective_ms: self.prepared.scenario.slo.latency.as_secs_f64() * 1e3,
+                violation_ratio: if ledger.ended() == 0 { 0.0 } else { violated as f64 / ledger.ended() as f64 },
+                violations: violated,
+            },
+            cost: pools.values().map(|p| p.cost).sum(),
+            churn: pools.values().map(|p| p.churn).sum(),
+            pools,
+            reward: self.rewards.means(),
+            littles_law: LittlesLaw {
+                mean_in_flight_sampled: sampled,
+                rate_times_time: ledger.completed as f64 / seconds * in_system,
+            },
+        };
+        let mut requests = self.requests;
+        requests.sort_by_key(|r| (r.sent, r.tag, r.finished));
+        Run { summary, rows: self.rows, requests, decisions: self.decisions }
+    }
+}
