@@ -31,16 +31,10 @@ mod predict;
 mod report;
 mod table;
 
-pub use fit::{
-    AffineFit, BatchFit, BatchFitError, Bound, ProfilePoint, Repair, fit_batch_sweep, lognormal_cv,
-};
-pub use load::{
-    Convergence, LoadFit, LoadFitError, LoadFitOptions, LoadParameter, Params, Prediction,
-    fit_load_sweep,
-};
+pub use fit::{AffineFit, BatchFit, BatchFitError, Bound, ProfilePoint, Repair, fit_batch_sweep, lognormal_cv};
+pub use load::{Convergence, LoadFit, LoadFitError, LoadFitOptions, LoadParameter, Params, Prediction, fit_load_sweep};
 pub use measurements::{
-    BatchRow, LoadRow, MeasurementError, Measurements, Offered, parse, parse_batch_sweep,
-    parse_load_sweep, read,
+    BatchRow, LoadRow, MeasurementError, Measurements, Offered, parse, parse_batch_sweep, parse_load_sweep, read,
 };
 pub use predict::{ServerSettings, predict};
 pub use report::{Estimate, FitReport, Quantity, Residual};

@@ -113,7 +113,9 @@ impl Span {
     pub fn parse(text: &str) -> Result<Span, String> {
         let expected = "expected a length of time with its unit, such as \"250ms\", \"30s\" or \"1h30m\"";
         let signed: jiff::SignedDuration = text.trim().parse().map_err(|_| format!("found {text:?}, {expected}"))?;
-        Duration::try_from(signed).map(Span).map_err(|_| format!("found {text:?}, expected a length of time that is not negative"))
+        Duration::try_from(signed)
+            .map(Span)
+            .map_err(|_| format!("found {text:?}, expected a length of time that is not negative"))
     }
 }
 

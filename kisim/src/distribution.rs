@@ -58,9 +58,7 @@ impl TimeDistribution {
     /// What is wrong with the parameters, as (field, found, expected).
     pub fn problem(&self) -> Option<(&'static str, String, &'static str)> {
         match self {
-            TimeDistribution::Uniform { low, high } if high < low => {
-                Some(("high", high.to_string(), "at least low"))
-            }
+            TimeDistribution::Uniform { low, high } if high < low => Some(("high", high.to_string(), "at least low")),
             TimeDistribution::Lognormal { cv, .. } if !(cv.is_finite() && *cv >= 0.0) => {
                 Some(("cv", cv.to_string(), "a number of at least 0"))
             }

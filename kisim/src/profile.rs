@@ -156,7 +156,9 @@ impl Profile {
             })
         };
         match (&self.latency_ms[..], self.affine_ms) {
-            ([], None) => return bad("latency_ms", "no points".into(), "at least one [batch, ms] point, or [affine_ms]"),
+            ([], None) => {
+                return bad("latency_ms", "no points".into(), "at least one [batch, ms] point, or [affine_ms]");
+            }
             ([_, ..], Some(_)) => return bad("affine_ms", "both it and latency_ms".into(), "one of the two"),
             _ => {}
         }
@@ -183,12 +185,20 @@ impl Profile {
         if let Some(&(last, _)) = self.latency_ms.last()
             && self.max_batch > last
         {
-            return bad("max_batch", self.max_batch.to_string(), &format!("at most {last}, the largest measured batch"));
+            return bad(
+                "max_batch",
+                self.max_batch.to_string(),
+                &format!("at most {last}, the largest measured batch"),
+            );
         }
         if let Some(AffineMs { fixed, per_item }) = self.affine_ms
             && !(fixed >= 0.0 && per_item >= 0.0 && fixed + per_item > 0.0 && (fixed + per_item).is_finite())
         {
-            return bad("affine_ms", format!("fixed {fixed}, per_item {per_item}"), "non-negative times, not both zero");
+            return bad(
+                "affine_ms",
+                format!("fixed {fixed}, per_item {per_item}"),
+                "non-negative times, not both zero",
+            );
         }
         for (field, value) in [
             ("service_cv", self.service_cv),
@@ -252,7 +262,10 @@ mod tests {
         for (name, _) in BUILTIN {
             let profile = Profile::load(name, Path::new(".")).expect(name);
             assert_eq!(&profile.name, name);
-            assert!(!profile.source.is_empty() && !profile.price_source.is_empty() && profile.price_per_hour > 0.0, "{name}");
+            assert!(
+                !profile.source.is_empty() && !profile.price_source.is_empty() && profile.price_per_hour > 0.0,
+                "{name}"
+            );
         }
     }
 

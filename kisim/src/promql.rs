@@ -42,10 +42,7 @@ impl Sample {
     /// The marker Prometheus appends when a target or a series goes away: an instant query finds
     /// nothing from then on, and range functions skip it.
     pub const fn stale(at: SimTime) -> Self {
-        Self {
-            at,
-            value: f64::from_bits(STALE_BITS),
-        }
+        Self { at, value: f64::from_bits(STALE_BITS) }
     }
 
     /// Whether this is the staleness marker (one particular NaN; other NaNs are values).
@@ -75,10 +72,7 @@ impl<'a> Series<'a> {
         // `at + range > now` stands for `at > now - range`, which could fall before time zero.
         let old = |s: &Sample| plus(s.at, range) <= now.as_nanos();
         let past = |s: &Sample| s.at <= now;
-        Self {
-            head: between(self.head, old, past),
-            tail: between(self.tail, old, past),
-        }
+        Self { head: between(self.head, old, past), tail: between(self.tail, old, past) }
     }
 
     /// The samples without staleness markers, oldest first.
@@ -124,11 +118,7 @@ fn plus(at: SimTime, span: Duration) -> u64 {
 }
 
 /// The part of a sorted slice after the samples `old` holds for, up to the last `past` holds for.
-fn between(
-    samples: &[Sample],
-    old: impl Fn(&Sample) -> bool,
-    past: impl Fn(&Sample) -> bool,
-) -> &[Sample] {
+fn between(samples: &[Sample], old: impl Fn(&Sample) -> bool, past: impl Fn(&Sample) -> bool) -> &[Sample] {
     let start = samples.partition_point(old);
     let rest = samples.get(start..).unwrap_or_default();
     let end = rest.partition_point(past);
@@ -152,12 +142,7 @@ pub fn increase<'a>(series: impl Into<Series<'a>>, now: SimTime, range: Duration
 
 /// The rise between the first and the last sample, counter resets added back, stretched to the
 /// ends of the range where the samples reach close enough to them.
-fn extrapolated(
-    series: Series<'_>,
-    now: SimTime,
-    range: Duration,
-    per_second: bool,
-) -> Option<f64> {
+fn extrapolated(series: Series<'_>, now: SimTime, range: Duration, per_second: bool) -> Option<f64> {
     let mut samples = series.window(now, range).live();
     let first = *samples.next()?;
     let mut last = first;
@@ -221,11 +206,7 @@ pub fn instant<'a>(series: impl Into<Series<'a>>, now: SimTime, lookback: Durati
 ///
 /// `None` without a sample. Source: `funcAvgOverTime`: a compensated sum, and an incremental mean
 /// once the sum leaves the range of a float.
-pub fn avg_over_time<'a>(
-    series: impl Into<Series<'a>>,
-    now: SimTime,
-    range: Duration,
-) -> Option<f64> {
+pub fn avg_over_time<'a>(series: impl Into<Series<'a>>, now: SimTime, range: Duration) -> Option<f64> {
     let mut samples = series.into().window(now, range).live();
     let mut sum = samples.next()?.value;
     let mut compensation = 0.0;
@@ -244,14 +225,9 @@ pub fn avg_over_time<'a>(
             compensation /= count - 1.0;
         }
         let kept = (count - 1.0) / count;
-        (sum, compensation) =
-            add_compensated(sample.value / count, kept * sum, kept * compensation);
+        (sum, compensation) = add_compensated(sample.value / count, kept * sum, kept * compensation);
     }
-    Some(if incremental {
-        sum + compensation
-    } else {
-        sum / count + compensation / count
-    })
+    Some(if incremental { sum + compensation } else { sum / count + compensation / count })
 }
 
 /// One step of Neumaier's summation: the new sum and the new compensation (`kahanSumInc`).
@@ -271,19 +247,9 @@ fn add_compensated(increment: f64, sum: f64, compensation: f64) -> (f64, f64) {
 /// where every sample is.
 ///
 /// `None` without a sample. Source: `funcMaxOverTime`.
-pub fn max_over_time<'a>(
-    series: impl Into<Series<'a>>,
-    now: SimTime,
-    range: Duration,
-) -> Option<f64> {
+pub fn max_over_time<'a>(series: impl Into<Series<'a>>, now: SimTime, range: Duration) -> Option<f64> {
     let samples = series.into().window(now, range).live();
-    samples.map(|s| s.value).reduce(|best, value| {
-        if value > best || best.is_nan() {
-            value
-        } else {
-            best
-        }
-    })
+    samples.map(|s| s.value).reduce(|best, value| if value > best || best.is_nan() { value } else { best })
 }
 
 /// The `q`-quantile of a classic histogram given as (upper bound, cumulative count), with linear
@@ -355,16 +321,14 @@ fn in_order(buckets: &[(f64, f64)]) -> Cow<'_, [(f64, f64)]> {
 /// The buckets with counts that never fall and with rounding errors levelled
 /// (`ensureMonotonicAndIgnoreSmallDeltas`).
 fn repaired(buckets: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
-    buckets
-        .iter()
-        .scan(None, |previous: &mut Option<f64>, &(bound, count)| {
-            let count = match *previous {
-                Some(before) if count < before || almost_equal(before, count) => before,
-                _ => count,
-            };
-            *previous = Some(count);
-            Some((bound, count))
-        })
+    buckets.iter().scan(None, |previous: &mut Option<f64>, &(bound, count)| {
+        let count = match *previous {
+            Some(before) if count < before || almost_equal(before, count) => before,
+            _ => count,
+        };
+        *previous = Some(count);
+        Some((bound, count))
+    })
 }
 
 /// Whether two counts differ by no more than a rounding error (`almost.Equal`).

@@ -10,7 +10,9 @@ use crate::fleet::Placement;
 use crate::ledger::{Ledger, RequestRecord};
 use crate::objective::{Judge, Objective, PaperBaseline, Reward, RewardMean, Step, paper_reference};
 use crate::profile::Hardware;
-use crate::report::{LatencySummary, LittlesLaw, PoolRow, PoolSummary, QueueSummary, Requests, Row, SloSummary, Summary};
+use crate::report::{
+    LatencySummary, LittlesLaw, PoolRow, PoolSummary, QueueSummary, Requests, Row, SloSummary, Summary,
+};
 use crate::simulation::{Prepared, Simulation, SimulationError, Stop};
 use crate::time::SimTime;
 use crate::window::{Gauge, Window};
@@ -317,14 +319,7 @@ impl Recorder {
         (self.step_at, self.step_cost, self.churn_seen) = (now.as_secs_f64(), cost, self.churn);
     }
 
-    fn decided(
-        &mut self,
-        view: &View<'_>,
-        pool: usize,
-        before: u32,
-        after: u32,
-        reason: std::fmt::Arguments<'_>,
-    ) {
+    fn decided(&mut self, view: &View<'_>, pool: usize, before: u32, after: u32, reason: std::fmt::Arguments<'_>) {
         self.churn += u64::from(before.abs_diff(after));
         if self.keep.decisions {
             self.decisions.push(DecisionRecord {

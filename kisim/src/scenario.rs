@@ -307,7 +307,11 @@ impl Scenario {
         }
         for group in &self.cluster.nodes {
             if !(group.cpus.is_finite() && group.cpus >= 0.0) {
-                return Err(self.field(format!("cluster.nodes.{}.cpus", group.name), group.cpus, "a number of at least 0"));
+                return Err(self.field(
+                    format!("cluster.nodes.{}.cpus", group.name),
+                    group.cpus,
+                    "a number of at least 0",
+                ));
             }
             if group.autoscaler.as_ref().is_some_and(|a| a.max < group.count) {
                 let field = format!("cluster.nodes.{}.autoscaler.max", group.name);
@@ -327,11 +331,9 @@ impl Scenario {
             }
         }
         if let Objective::Slo { violation_weight, cost_weight, churn_weight } = self.objective {
-            for (field, value) in [
-                ("violation_weight", violation_weight),
-                ("cost_weight", cost_weight),
-                ("churn_weight", churn_weight),
-            ] {
+            for (field, value) in
+                [("violation_weight", violation_weight), ("cost_weight", cost_weight), ("churn_weight", churn_weight)]
+            {
                 if !(value.is_finite() && value >= 0.0) {
                     return Err(self.field(format!("objective.{field}"), value, "a number of at least 0"));
                 }
@@ -366,7 +368,11 @@ impl Scenario {
             let at = |field: &str| format!("pools.{name}.{field}");
             let profile = Profile::load(&pool.profile, &self.base)?;
             if hardware.contains(&profile.hardware) {
-                return Err(self.field(at("profile"), &pool.profile, "one pool of GPU pods and one of CPU pods at most"));
+                return Err(self.field(
+                    at("profile"),
+                    &pool.profile,
+                    "one pool of GPU pods and one of CPU pods at most",
+                ));
             }
             hardware.push(profile.hardware);
             if let Some((field, found, expected)) = pool.limits.problem() {
@@ -388,7 +394,8 @@ impl Scenario {
             }
             let batcher = &pool.batcher;
             if batcher.max_batch == 0 || batcher.max_batch > profile.max_batch {
-                let expected = format!("between 1 and {}, the largest batch of profile {}", profile.max_batch, profile.name);
+                let expected =
+                    format!("between 1 and {}, the largest batch of profile {}", profile.max_batch, profile.name);
                 return Err(self.field(at("batcher.max_batch"), batcher.max_batch, expected));
             }
             if let Some(size) = batcher.preferred_batch_sizes.iter().find(|&&s| s == 0 || s > batcher.max_batch) {
@@ -401,7 +408,8 @@ impl Scenario {
             if let Some(timeout) = self.client.timeout
                 && timeout.as_secs_f64() * 1e3 <= profile.overhead_ms
             {
-                let expected = format!("more than the {} ms of overhead of profile {}", profile.overhead_ms, profile.name);
+                let expected =
+                    format!("more than the {} ms of overhead of profile {}", profile.overhead_ms, profile.name);
                 return Err(self.field("client.timeout", timeout, expected));
             }
             match pool.sharing {

@@ -179,14 +179,7 @@ impl Server {
     /// An idle server of `speed` (of its GPU share and node, relative to the profile's device), drawing service
     /// times from `rng`.
     pub fn new(spec: &ServerSpec, speed: f64, rng: Stream) -> Self {
-        let idle = Instance {
-            finish: u64::MAX,
-            started: 0,
-            batch: Vec::new(),
-            work_left: 0.0,
-            speed: 1.0,
-            updated: 0,
-        };
+        let idle = Instance { finish: u64::MAX, started: 0, batch: Vec::new(), work_left: 0.0, speed: 1.0, updated: 0 };
         let lone = !spec.contended();
         Server {
             next: u64::MAX,

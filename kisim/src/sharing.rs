@@ -114,7 +114,8 @@ impl Sharing {
 
     /// Whether replicas on one GPU slow each other, so that they must be simulated together.
     pub fn neighbours_interfere(&self) -> bool {
-        matches!(self, Sharing::TimeSlicing { replicas: 2.. }) || matches!(self, Sharing::Mps { thread_percentage: 0..=50 })
+        matches!(self, Sharing::TimeSlicing { replicas: 2.. })
+            || matches!(self, Sharing::Mps { thread_percentage: 0..=50 })
     }
 
     /// Speed of a lone execution relative to the profile's measurements, which had the whole device.
@@ -123,7 +124,9 @@ impl Sharing {
             Sharing::Exclusive | Sharing::TimeSlicing { .. } => 1.0,
             Sharing::Mps { thread_percentage } => f64::from((*thread_percentage).clamp(1, 100)) / 100.0,
             // 1g is measured; 7g is the whole; between, straight in compute slices.
-            Sharing::Mig { slice } => rule.mig_1g_speed + (1.0 - rule.mig_1g_speed) * (slice.compute_slices() - 1.0) / 6.0,
+            Sharing::Mig { slice } => {
+                rule.mig_1g_speed + (1.0 - rule.mig_1g_speed) * (slice.compute_slices() - 1.0) / 6.0
+            }
         }
     }
 

@@ -128,7 +128,8 @@ fn prepare_pool(
         shutdown: config.shutdown.clone(),
         speed: if gpu { config.sharing.lone_speed(&rule) } else { 1.0 },
     };
-    let shared_price = profile.price_per_hour / if config.sharing == Sharing::Exclusive { 1.0 } else { f64::from(per_gpu) };
+    let shared_price =
+        profile.price_per_hour / if config.sharing == Sharing::Exclusive { 1.0 } else { f64::from(per_gpu) };
     Ok(PreparedPool {
         name: name.to_owned(),
         hardware: profile.hardware,

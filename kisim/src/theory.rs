@@ -29,14 +29,13 @@ mod closed_loop;
 mod queues;
 
 pub use batch::{
-    batch_capacity, batch_latency_bound, batch_latency_exact, batch_latency_given_mean_batch,
-    batch_latency_phi0, batch_latency_phi1, batch_mean_size_exact,
+    batch_capacity, batch_latency_bound, batch_latency_exact, batch_latency_given_mean_batch, batch_latency_phi0,
+    batch_latency_phi1, batch_mean_size_exact,
 };
 pub use closed_loop::{
-    ClosedLoop, ThroughputBounds, closed_loop_bounds, closed_loop_mva, closed_loop_response,
-    closed_loop_throughput,
+    ClosedLoop, ThroughputBounds, closed_loop_bounds, closed_loop_mva, closed_loop_response, closed_loop_throughput,
 };
 pub use queues::{
-    erlang_b, erlang_c, littles_law_gap, md1_mean_wait, mg1_mean_wait, mm1k_loss, mmc_mean_wait,
-    mmc_wait_tail, mmck_loss,
+    erlang_b, erlang_c, littles_law_gap, md1_mean_wait, mg1_mean_wait, mm1k_loss, mmc_mean_wait, mmc_wait_tail,
+    mmck_loss,
 };

@@ -10,9 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kisim::hpa::{
-    ControllerSettings, Hpa, HpaInputs, HpaSpec, MetricInput, PodMetric, PodPhase, PodStatus,
-};
+use kisim::hpa::{ControllerSettings, Hpa, HpaInputs, HpaSpec, MetricInput, PodMetric, PodPhase, PodStatus};
 use kisim::time::SimTime;
 use serde_json::Value;
 
@@ -30,12 +28,7 @@ const RESCALE: [Duration; 2] = [Duration::from_millis(20), Duration::ZERO];
 
 fn folder() -> PathBuf {
     std::env::var_os("KISIM_HPA_LIVE").map_or_else(
-        || {
-            PathBuf::from(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/../../shared/conformance/hpa-live"
-            ))
-        },
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/conformance/hpa-live")),
         PathBuf::from,
     )
 }
@@ -75,36 +68,20 @@ fn observed(row: &Value, now: SimTime) -> Result<(Vec<PodStatus>, MetricInput), 
         let milli = entry.get("metric").and_then(Value::as_i64);
         // A pod of this deployment that is not ready has not started its containers.
         let started = ready || milli.is_some();
-        let phase = if started {
-            PodPhase::Running
-        } else {
-            PodPhase::Pending
-        };
+        let phase = if started { PodPhase::Running } else { PodPhase::Pending };
         pods.push(pod(i, ready, phase));
-        values.extend(milli.map(|milli| PodMetric {
-            pod: i,
-            milli,
-            at: now,
-            window: Duration::from_secs(5),
-        }));
+        values.extend(milli.map(|milli| PodMetric { pod: i, milli, at: now, window: Duration::from_secs(5) }));
     }
     Ok((pods, MetricInput::PodValues(values)))
 }
 
 /// Replays one recording; the number of its decisions, and those that came out otherwise.
-fn replay(
-    text: &str,
-    file: &str,
-    rescale_latency: Duration,
-) -> Result<(usize, Vec<String>), Box<dyn Error>> {
+fn replay(text: &str, file: &str, rescale_latency: Duration) -> Result<(usize, Vec<String>), Box<dyn Error>> {
     let recording: Value = serde_json::from_str(text)?;
     let manifest = recording.get("manifest").ok_or("no manifest")?;
     let spec = HpaSpec::from_yaml(&manifest.to_string(), file)?;
-    let settings = ControllerSettings {
-        sync_period: Duration::from_secs(5),
-        rescale_latency,
-        ..ControllerSettings::default()
-    };
+    let settings =
+        ControllerSettings { sync_period: Duration::from_secs(5), rescale_latency, ..ControllerSettings::default() };
     let mut hpa = Hpa::new(spec, settings);
     let syncs = recording.get("syncs").and_then(Value::as_array);
     let syncs = syncs.ok_or("no syncs")?;

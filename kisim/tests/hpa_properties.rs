@@ -13,18 +13,12 @@ fn behavior() -> impl Strategy<Value = String> {
         format!("{{type: {kind}, value: {value}, periodSeconds: {period}}}")
     });
     let select = prop::sample::select(vec!["Max", "Min", "Disabled"]);
-    let rules = (0..120_u32, select, prop::collection::vec(policy, 1..3)).prop_map(
-        |(window, select, policies)| {
-            let policies = policies.join(", ");
-            format!(
-                "{{stabilizationWindowSeconds: {window}, selectPolicy: {select}, policies: [{policies}]}}"
-            )
-        },
-    );
+    let rules = (0..120_u32, select, prop::collection::vec(policy, 1..3)).prop_map(|(window, select, policies)| {
+        let policies = policies.join(", ");
+        format!("{{stabilizationWindowSeconds: {window}, selectPolicy: {select}, policies: [{policies}]}}")
+    });
     prop::option::of((rules.clone(), rules)).prop_map(|both| {
-        both.map_or_else(String::new, |(up, down)| {
-            format!("behavior: {{scaleUp: {up}, scaleDown: {down}}}\n  ")
-        })
+        both.map_or_else(String::new, |(up, down)| format!("behavior: {{scaleUp: {up}, scaleDown: {down}}}\n  "))
     })
 }
 
@@ -65,9 +59,7 @@ fn step(
     }
     let answer = match (value, metric) {
         (None, _) => MetricInput::Unavailable("no answer".to_owned()),
-        (Some(v), Metric::Pods(_) | Metric::Cpu(_)) => {
-            per_pod(&vec![v; usize::try_from(ready).unwrap_or(0)])
-        }
+        (Some(v), Metric::Pods(_) | Metric::Cpu(_)) => per_pod(&vec![v; usize::try_from(ready).unwrap_or(0)]),
         (Some(v), _) => MetricInput::Single(v),
     };
     sync(hpa, t, replicas, &running, vec![answer])

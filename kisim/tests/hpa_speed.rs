@@ -12,12 +12,7 @@ fn best_sync(metric: Metric, answer: MetricInput) -> Duration {
     let lines = "maxReplicas: 100\n  behavior: {scaleDown: {stabilizationWindowSeconds: 300}}\n  metrics:\n  - ";
     let mut hpa = hpa(lines, &metric);
     let (pods, metrics) = (pods(64), [answer]);
-    let inputs = HpaInputs {
-        spec_replicas: 64,
-        status_replicas: 64,
-        pods: &pods,
-        metrics: &metrics,
-    };
+    let inputs = HpaInputs { spec_replicas: 64, status_replicas: 64, pods: &pods, metrics: &metrics };
     let mut best = Duration::MAX;
     let mut now = 3600;
     for _ in 0..200 {
@@ -43,9 +38,6 @@ fn a_sync_of_64_pods_is_quick() {
     ] {
         let best = best_sync(metric, answer);
         eprintln!("{metric:?}: {best:?} a sync");
-        assert!(
-            best <= limit,
-            "{metric:?}: {best:?}, expected at most {limit:?}"
-        );
+        assert!(best <= limit, "{metric:?}: {best:?}, expected at most {limit:?}");
     }
 }

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use kisim::promql::{
-    DEFAULT_LOOKBACK, Sample, avg_over_time, histogram_quantile, increase, instant, max_over_time,
-    rate,
+    DEFAULT_LOOKBACK, Sample, avg_over_time, histogram_quantile, increase, instant, max_over_time, rate,
 };
 use kisim::time::SimTime;
 use proptest::prelude::*;
@@ -15,10 +14,7 @@ fn at(seconds: f64) -> SimTime {
 }
 
 fn series(points: &[(f64, f64)]) -> Vec<Sample> {
-    points
-        .iter()
-        .map(|&(t, value)| Sample { at: at(t), value })
-        .collect()
+    points.iter().map(|&(t, value)| Sample { at: at(t), value }).collect()
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,23 +34,12 @@ fn increase_by_the_rules_of_extrapolated_rate() {
     let rows: &[Row<'_>] = &[
         ("no samples: no value", &[], 100.0, None),
         ("one sample: no value", &[(90.0, 5.0)], 100.0, None),
-        (
-            "samples outside the range do not count",
-            &[(30.0, 1.0), (90.0, 5.0), (110.0, 9.0)],
-            100.0,
-            None,
-        ),
+        ("samples outside the range do not count", &[(30.0, 1.0), (90.0, 5.0), (110.0, 9.0)], 100.0, None),
         (
             // The sample at 40 s is exactly 60 s old and outside: 30 in 45 s sampled, 15 s to
             // the start being within 1.1 gaps: 30 * (45 + 15)/45.
             "left-open range",
-            &[
-                (40.0, 100.0),
-                (55.0, 110.0),
-                (70.0, 120.0),
-                (85.0, 130.0),
-                (100.0, 140.0),
-            ],
+            &[(40.0, 100.0), (55.0, 110.0), (70.0, 120.0), (85.0, 130.0), (100.0, 140.0)],
             100.0,
             Some(40.0),
         ),
@@ -92,26 +77,14 @@ fn increase_by_the_rules_of_extrapolated_rate() {
             // Exactly 1.1 gaps is not below the threshold: gaps of 10 s, start 11 s away
             // (half a gap), end 9 s: 400 * (40 + 5 + 9)/40.
             "1.1 gaps is already far",
-            &[
-                (51.0, 900.0),
-                (61.0, 1000.0),
-                (71.0, 1100.0),
-                (81.0, 1200.0),
-                (91.0, 1300.0),
-            ],
+            &[(51.0, 900.0), (61.0, 1000.0), (71.0, 1100.0), (81.0, 1200.0), (91.0, 1300.0)],
             100.0,
             Some(540.0),
         ),
         (
             // 10.9 s is within: 400 * (40 + 10.9 + 9.1)/40.
             "just below 1.1 gaps is near",
-            &[
-                (50.9, 900.0),
-                (60.9, 1000.0),
-                (70.9, 1100.0),
-                (80.9, 1200.0),
-                (90.9, 1300.0),
-            ],
+            &[(50.9, 900.0), (60.9, 1000.0), (70.9, 1100.0), (80.9, 1200.0), (90.9, 1300.0)],
             100.0,
             Some(600.0),
         ),
@@ -136,13 +109,7 @@ fn increase_by_the_rules_of_extrapolated_rate() {
             // 30 -> 4 adds back 30: 14 - 10 + 30 = 34, zero point 40 * 10/34 = 11.76 s
             // before, the start 10 s away: 34 * (40 + 10 + 10)/40.
             "counter reset",
-            &[
-                (50.0, 10.0),
-                (60.0, 20.0),
-                (70.0, 30.0),
-                (80.0, 4.0),
-                (90.0, 14.0),
-            ],
+            &[(50.0, 10.0), (60.0, 20.0), (70.0, 30.0), (80.0, 4.0), (90.0, 14.0)],
             100.0,
             Some(51.0),
         ),
@@ -154,32 +121,16 @@ fn increase_by_the_rules_of_extrapolated_rate() {
             100.0,
             Some(82.5),
         ),
-        (
-            "a flat counter has increased by nothing",
-            &[(50.0, 7.0), (60.0, 7.0), (70.0, 7.0)],
-            100.0,
-            Some(0.0),
-        ),
-        (
-            "two samples at one time have no rate",
-            &[(50.0, 7.0), (50.0, 9.0)],
-            100.0,
-            None,
-        ),
+        ("a flat counter has increased by nothing", &[(50.0, 7.0), (60.0, 7.0), (70.0, 7.0)], 100.0, Some(0.0)),
+        ("two samples at one time have no rate", &[(50.0, 7.0), (50.0, 9.0)], 100.0, None),
     ];
     for (rule, points, now, expected) in rows {
         let samples = series(points);
         let found = increase(&samples, at(*now), MINUTE);
-        assert!(
-            close(found, *expected),
-            "{rule}: {found:?}, expected {expected:?}"
-        );
+        assert!(close(found, *expected), "{rule}: {found:?}, expected {expected:?}");
         let per_second = rate(&samples, at(*now), MINUTE);
         let expected = expected.map(|x| x / 60.0);
-        assert!(
-            close(per_second, expected),
-            "{rule}: {per_second:?}, expected {expected:?}"
-        );
+        assert!(close(per_second, expected), "{rule}: {per_second:?}, expected {expected:?}");
     }
 }
 
@@ -204,71 +155,30 @@ fn instant_looks_back_five_minutes() {
         ("left-open lookback: 300 s old is too old", 320.0, None),
     ];
     for (rule, now, expected) in rows {
-        assert_eq!(
-            instant(&samples, at(*now), DEFAULT_LOOKBACK),
-            *expected,
-            "{rule}"
-        );
+        assert_eq!(instant(&samples, at(*now), DEFAULT_LOOKBACK), *expected, "{rule}");
     }
     let mut gone = samples;
     gone.push(Sample::stale(at(25.0)));
     assert_eq!(instant(&gone, at(24.0), DEFAULT_LOOKBACK), Some(2.0));
-    assert_eq!(
-        instant(&gone, at(25.0), DEFAULT_LOOKBACK),
-        None,
-        "staleness marker"
-    );
-    gone.push(Sample {
-        at: at(30.0),
-        value: f64::NAN,
-    });
+    assert_eq!(instant(&gone, at(25.0), DEFAULT_LOOKBACK), None, "staleness marker");
+    gone.push(Sample { at: at(30.0), value: f64::NAN });
     let nan = instant(&gone, at(30.0), DEFAULT_LOOKBACK);
     assert!(nan.is_some_and(f64::is_nan), "an ordinary NaN is a value");
 }
 
 #[test]
 fn aggregates_over_time() {
-    let samples = series(&[
-        (40.0, 100.0),
-        (50.0, 1.0),
-        (60.0, 5.0),
-        (70.0, 3.0),
-        (101.0, 9.0),
-    ]);
-    assert_eq!(
-        avg_over_time(&samples, at(100.0), MINUTE),
-        Some(3.0),
-        "(now - range, now]"
-    );
+    let samples = series(&[(40.0, 100.0), (50.0, 1.0), (60.0, 5.0), (70.0, 3.0), (101.0, 9.0)]);
+    assert_eq!(avg_over_time(&samples, at(100.0), MINUTE), Some(3.0), "(now - range, now]");
     assert_eq!(max_over_time(&samples, at(100.0), MINUTE), Some(5.0));
-    assert_eq!(
-        avg_over_time(&[], at(100.0), MINUTE),
-        None,
-        "no data is not zero"
-    );
-    assert_eq!(
-        max_over_time(&[], at(100.0), MINUTE),
-        None,
-        "no data is not zero"
-    );
+    assert_eq!(avg_over_time(&[], at(100.0), MINUTE), None, "no data is not zero");
+    assert_eq!(max_over_time(&[], at(100.0), MINUTE), None, "no data is not zero");
     let huge = series(&[(50.0, f64::MAX), (60.0, f64::MAX)]);
-    assert_eq!(
-        avg_over_time(&huge, at(100.0), MINUTE),
-        Some(f64::MAX),
-        "incremental mean"
-    );
+    assert_eq!(avg_over_time(&huge, at(100.0), MINUTE), Some(f64::MAX), "incremental mean");
     let mixed = series(&[(50.0, 1.0), (60.0, 1e100), (70.0, 1.0), (80.0, -1e100)]);
-    assert_eq!(
-        avg_over_time(&mixed, at(100.0), MINUTE),
-        Some(0.5),
-        "compensated sum"
-    );
+    assert_eq!(avg_over_time(&mixed, at(100.0), MINUTE), Some(0.5), "compensated sum");
     let nan = series(&[(50.0, f64::NAN), (60.0, 2.0), (70.0, f64::NAN)]);
-    assert_eq!(
-        max_over_time(&nan, at(100.0), MINUTE),
-        Some(2.0),
-        "NaN is below all"
-    );
+    assert_eq!(max_over_time(&nan, at(100.0), MINUTE), Some(2.0), "NaN is below all");
 }
 
 #[test]
@@ -293,78 +203,33 @@ fn quantiles_of_classic_histograms() {
         ("one bucket", 0.5, &[(INF, 5.0)], None),
         ("no +Inf bucket", 0.5, &[(1.0, 5.0), (2.0, 9.0)], None),
         ("no observations", 0.5, &[(1.0, 0.0), (INF, 0.0)], None),
-        (
-            "bound of the first bucket not positive",
-            0.05,
-            &[(-1.0, 10.0), (1.0, 20.0), (INF, 20.0)],
-            Some(-1.0),
-        ),
-        (
-            "interpolation from a negative bound",
-            0.75,
-            &[(-1.0, 10.0), (1.0, 20.0), (INF, 20.0)],
-            Some(0.0),
-        ),
-        (
-            "falling counts are raised",
-            0.9,
-            &[(1.0, 50.0), (2.0, 40.0), (4.0, 100.0), (INF, 90.0)],
-            Some(3.6),
-        ),
+        ("bound of the first bucket not positive", 0.05, &[(-1.0, 10.0), (1.0, 20.0), (INF, 20.0)], Some(-1.0)),
+        ("interpolation from a negative bound", 0.75, &[(-1.0, 10.0), (1.0, 20.0), (INF, 20.0)], Some(0.0)),
+        ("falling counts are raised", 0.9, &[(1.0, 50.0), (2.0, 40.0), (4.0, 100.0), (INF, 90.0)], Some(3.6)),
         (
             "rounding errors are levelled",
             0.500_000_000_000_025,
-            &[
-                (1.0, 100.0),
-                (2.0, 100.000_000_000_01),
-                (4.0, 200.0),
-                (INF, 200.0),
-            ],
+            &[(1.0, 100.0), (2.0, 100.000_000_000_01), (4.0, 200.0), (INF, 200.0)],
             Some(2.0),
         ),
-        (
-            "buckets in any order",
-            0.25,
-            &[(INF, 100.0), (2.0, 40.0), (4.0, 100.0), (1.0, 10.0)],
-            Some(1.5),
-        ),
+        ("buckets in any order", 0.25, &[(INF, 100.0), (2.0, 40.0), (4.0, 100.0), (1.0, 10.0)], Some(1.5)),
         (
             "one bound twice adds up",
             0.25,
-            &[
-                (1.0, 4.0),
-                (1.0, 6.0),
-                (2.0, 40.0),
-                (4.0, 100.0),
-                (INF, 100.0),
-            ],
+            &[(1.0, 4.0), (1.0, 6.0), (2.0, 40.0), (4.0, 100.0), (INF, 100.0)],
             Some(1.5),
         ),
-        (
-            "an empty first bucket at q = 0 is NaN upstream",
-            0.0,
-            &[(1.0, 0.0), (2.0, 5.0), (INF, 5.0)],
-            None,
-        ),
+        ("an empty first bucket at q = 0 is NaN upstream", 0.0, &[(1.0, 0.0), (2.0, 5.0), (INF, 5.0)], None),
     ];
     for (rule, q, buckets, expected) in rows {
         let found = histogram_quantile(*q, buckets);
-        assert!(
-            close(found, *expected),
-            "{rule}: {found:?}, expected {expected:?}"
-        );
+        assert!(close(found, *expected), "{rule}: {found:?}, expected {expected:?}");
     }
 }
 
 #[test]
 fn a_ring_buffer_reads_like_a_slice() {
-    let samples = series(&[
-        (10.0, 1.0),
-        (25.0, 4.0),
-        (40.0, 2.0),
-        (55.0, 9.0),
-        (70.0, 11.0),
-    ]);
+    let samples = series(&[(10.0, 1.0), (25.0, 4.0), (40.0, 2.0), (55.0, 9.0), (70.0, 11.0)]);
     let mut ring = VecDeque::with_capacity(5);
     // Three older samples go as the last three come, so that the five wrap around the end.
     ring.extend(series(&[(0.0, 0.0), (1.0, 0.0), (2.0, 0.0)]));
@@ -379,14 +244,8 @@ fn a_ring_buffer_reads_like_a_slice() {
         let now = at(f64::from(now));
         assert_eq!(rate(&ring, now, MINUTE), rate(&samples, now, MINUTE));
         assert_eq!(instant(&ring, now, MINUTE), instant(&samples, now, MINUTE));
-        assert_eq!(
-            avg_over_time(&ring, now, MINUTE),
-            avg_over_time(&samples, now, MINUTE)
-        );
-        assert_eq!(
-            max_over_time(&ring, now, MINUTE),
-            max_over_time(&samples, now, MINUTE)
-        );
+        assert_eq!(avg_over_time(&ring, now, MINUTE), avg_over_time(&samples, now, MINUTE));
+        assert_eq!(max_over_time(&ring, now, MINUTE), max_over_time(&samples, now, MINUTE));
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use kisim::time::SimTime;
 use kisim::trace::{
-    ClientWindows, InterarrivalDistribution, LoadUnit, RateWindows, Trace, TraceError, TraceFormat,
-    TraceOptions, TraceSummary, UserSteps,
+    ClientWindows, InterarrivalDistribution, LoadUnit, RateWindows, Trace, TraceError, TraceFormat, TraceOptions,
+    TraceSummary, UserSteps,
 };
 
 const AZURE: &str = "azure-llm-2023/AzureLLMInferenceTrace_code.csv";
@@ -66,10 +66,7 @@ fn users(path: &Path, options: &TraceOptions) -> UserSteps {
 
 /// Asserts that two figures agree to the given relative error.
 fn assert_close(found: f64, expected: f64, error: f64) {
-    assert!(
-        (found / expected - 1.0).abs() <= error,
-        "found {found}, expected {expected}"
-    );
+    assert!((found / expected - 1.0).abs() <= error, "found {found}, expected {expected}");
 }
 
 #[test]
@@ -87,23 +84,15 @@ fn azure_llm() {
         duration: Some(Duration::from_secs(length * 60)),
         ..TraceOptions::default()
     };
-    let parts: u64 = (0..6)
-        .map(|part| summary(&path, &minutes(part * 10, 10)).count)
-        .sum();
-    assert_eq!(
-        parts, whole.count,
-        "adjoining ranges hold every arrival once"
-    );
+    let parts: u64 = (0..6).map(|part| summary(&path, &minutes(part * 10, 10)).count).sum();
+    assert_eq!(parts, whole.count, "adjoining ranges hold every arrival once");
 }
 
 #[test]
 fn mooncake() {
     let Some(path) = public(MOONCAKE) else { return };
     let whole = summary(&path, &TraceOptions::default());
-    assert_eq!(
-        (whole.count, whole.duration),
-        (3_993, SimTime::from_nanos(1_022_025_000_000))
-    );
+    assert_eq!((whole.count, whole.duration), (3_993, SimTime::from_nanos(1_022_025_000_000)));
     assert_close(whole.mean_load, 3.906, 1e-3);
     assert_close(whole.interarrival_cv.unwrap(), 1.0113, 1e-3);
 }
@@ -116,11 +105,7 @@ fn nab() {
     assert_eq!(trace.windows.len(), 4_032 + 8, "eight gaps of one row each");
     assert_eq!(trace.end().as_secs_f64(), 14.0 * 86_400.0 + 40.0 * 60.0);
     let total = trace.summary();
-    assert_close(
-        total.mean_load * total.duration.as_secs_f64(),
-        249_327.0,
-        1e-9,
-    );
+    assert_close(total.mean_load * total.duration.as_secs_f64(), 249_327.0, 1e-9);
     assert_close(total.peak_load, 656.0 / 300.0, 1e-12);
 }
 
@@ -133,18 +118,10 @@ fn worldcup98() {
     assert_eq!(trace.rows, 44_780);
     assert_eq!(trace.windows.len(), 44_780 + 7, "seven gaps");
     let total = trace.summary();
-    assert_close(
-        total.mean_load * total.duration.as_secs_f64(),
-        71_072_997.0,
-        1e-9,
-    );
+    assert_close(total.mean_load * total.duration.as_secs_f64(), 71_072_997.0, 1e-9);
     assert_close(total.peak_load, 57_509.0 / 60.0, 1e-12);
 
-    let day = TraceOptions {
-        start: Some(DAY),
-        duration: Some(DAY),
-        ..TraceOptions::default()
-    };
+    let day = TraceOptions { start: Some(DAY), duration: Some(DAY), ..TraceOptions::default() };
     let part = rates(&path, &day);
     assert_eq!((part.rows, part.end().as_secs_f64()), (1_440, 86_400.0));
 }
@@ -166,14 +143,7 @@ fn servegen_clients_add_up_to_the_aggregate() {
         return;
     };
     let trace = clients(&path, &TraceOptions::default());
-    assert_eq!(
-        (
-            trace.len(),
-            trace.client_ids().len(),
-            trace.groups().count()
-        ),
-        (19_640, 35, 1_008)
-    );
+    assert_eq!((trace.len(), trace.client_ids().len(), trace.groups().count()), (19_640, 35, 1_008));
     assert_eq!(trace.summary().count, 19_640);
     let aggregate = rates(&aggregate, &TraceOptions::default());
     for (group, window) in trace.groups().zip(&aggregate.windows) {
@@ -181,11 +151,7 @@ fn servegen_clients_add_up_to_the_aggregate() {
         assert_close(group.rate(), window.rate, 1e-4);
     }
 
-    let day = TraceOptions {
-        start: Some(3 * DAY),
-        duration: Some(DAY),
-        ..TraceOptions::default()
-    };
+    let day = TraceOptions { start: Some(3 * DAY), duration: Some(DAY), ..TraceOptions::default() };
     let part = clients(&path, &day);
     assert_eq!(part.groups().count(), 144);
     let window = trace.groups().nth(3 * 144).unwrap();
@@ -212,17 +178,10 @@ fn servegen_parameters_are_shape_and_scale_in_seconds() {
                 weibull_cv.push(law.cv() / client.cv);
             }
         }
-        assert_close(
-            law.with_mean(1.0 / client.rate).mean() * client.rate,
-            1.0,
-            1e-9,
-        );
+        assert_close(law.with_mean(1.0 / client.rate).mean() * client.rate, 1.0, 1e-9);
     }
     assert_eq!((gamma.len(), weibull.len()), (13_744, 5_896));
-    let close = gamma
-        .iter()
-        .filter(|ratio| (**ratio - 1.0).abs() < 0.01)
-        .count();
+    let close = gamma.iter().filter(|ratio| (**ratio - 1.0).abs() < 0.01).count();
     assert_close(close as f64 / gamma.len() as f64, 0.866, 1e-3);
     let quantile = |values: &mut Vec<f64>, share: f64| {
         values.sort_by(f64::total_cmp);
@@ -239,16 +198,11 @@ fn servegen_parameters_are_shape_and_scale_in_seconds() {
 fn kisim_runs() {
     let Some(path) = public(KISIM) else { return };
     let error = Trace::open(&path, &TraceOptions::default()).unwrap_err();
-    let TraceError::AmbiguousSeries { runs, .. } = &error else {
-        panic!("{error}")
-    };
+    let TraceError::AmbiguousSeries { runs, .. } = &error else { panic!("{error}") };
     assert_eq!(runs.len(), 8);
     let mut steps = 0;
     for run in runs {
-        let options = TraceOptions {
-            series: Some(run.clone()),
-            ..TraceOptions::default()
-        };
+        let options = TraceOptions { series: Some(run.clone()), ..TraceOptions::default() };
         let run = users(&path, &options);
         assert_eq!(run.steps[0].0, SimTime::ZERO);
         assert_eq!(run.summary().unit, LoadUnit::Users);
@@ -256,19 +210,10 @@ fn kisim_runs() {
     }
     assert_eq!(steps, 228 - 8, "every row but each run's closing one");
 
-    let ramp = TraceOptions {
-        series: Some("gpu_ramp_20250523_173843".into()),
-        ..TraceOptions::default()
-    };
+    let ramp = TraceOptions { series: Some("gpu_ramp_20250523_173843".into()), ..TraceOptions::default() };
     let ramp = users(&path, &ramp);
-    assert_eq!(
-        (ramp.steps[0].1, ramp.steps[1]),
-        (14, (SimTime::from_nanos(15_353_000_000), 19))
-    );
-    assert_eq!(
-        ramp.steps.last(),
-        Some(&(SimTime::from_nanos(316_165_000_000), 100))
-    );
+    assert_eq!((ramp.steps[0].1, ramp.steps[1]), (14, (SimTime::from_nanos(15_353_000_000), 19)));
+    assert_eq!(ramp.steps.last(), Some(&(SimTime::from_nanos(316_165_000_000), 100)));
 }
 
 #[test]

@@ -35,10 +35,7 @@ impl HpaAutoscaler {
         let AutoscalerConfig::Hpa { metric, target, scale_down_stabilization, manifests } = config else {
             return Err(AutoscalerError::Unknown { found: config.name(), expected: "an hpa".into() });
         };
-        let settings = ControllerSettings {
-            sync_period: scenario.control.interval.0,
-            ..ControllerSettings::default()
-        };
+        let settings = ControllerSettings { sync_period: scenario.control.interval.0, ..ControllerSettings::default() };
         let mut pools = Vec::new();
         for (name, pool) in &scenario.pools {
             let spec = match manifests.get(name) {

@@ -127,7 +127,8 @@ impl AutoscalerConfig {
     /// Reads the command line's short form: `fixed`, `fixed:4`, `fixed:gpu=4+cpu=2`, `hpa`, `hpa:60`,
     /// `hpa:queue:4`, `hpa:cpu:70`, or `scenario` for the one in the scenario.
     pub fn parse(text: &str, scenario: &Scenario) -> Result<AutoscalerConfig, AutoscalerError> {
-        let unknown = |expected: &str| AutoscalerError::Unknown { found: text.to_owned(), expected: expected.to_owned() };
+        let unknown =
+            |expected: &str| AutoscalerError::Unknown { found: text.to_owned(), expected: expected.to_owned() };
         let mut parts = text.split(':');
         let kind = parts.next().unwrap_or_default();
         let arguments: Vec<&str> = parts.collect();
@@ -165,7 +166,11 @@ impl AutoscalerConfig {
                             "queue" => HpaMetric::Queue,
                             "in_flight" => HpaMetric::InFlight,
                             "rate" => HpaMetric::RequestRate,
-                            _ => return Err(unknown("hpa:METRIC:TARGET with METRIC one of utilization, cpu, queue, in_flight, rate")),
+                            _ => {
+                                return Err(unknown(
+                                    "hpa:METRIC:TARGET with METRIC one of utilization, cpu, queue, in_flight, rate",
+                                ));
+                            }
                         };
                         let target = target.parse().map_err(|_| unknown("a number after hpa:METRIC:"))?;
                         (metric, target)

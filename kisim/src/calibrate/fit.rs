@@ -145,12 +145,7 @@ pub fn fit_batch_sweep(rows: &[BatchRow]) -> Result<BatchFit, BatchFitError> {
             repaired_ms: repaired.latency_ms,
         })
         .collect();
-    Ok(BatchFit {
-        points,
-        repairs,
-        affine: affine(rows),
-        service_cv: service_cv(rows),
-    })
+    Ok(BatchFit { points, repairs, affine: affine(rows), service_cv: service_cv(rows) })
 }
 
 fn average_by_batch(rows: &[BatchRow]) -> Vec<ProfilePoint> {
@@ -162,11 +157,7 @@ fn average_by_batch(rows: &[BatchRow]) -> Vec<ProfilePoint> {
     }
     by_batch
         .into_iter()
-        .map(|(batch, (sum, rows))| ProfilePoint {
-            batch,
-            latency_ms: sum / f64::from(rows),
-            rows,
-        })
+        .map(|(batch, (sum, rows))| ProfilePoint { batch, latency_ms: sum / f64::from(rows), rows })
         .collect()
 }
 
@@ -179,33 +170,19 @@ fn non_decreasing(means: &[ProfilePoint]) -> Vec<ProfilePoint> {
     }
     let mut blocks: Vec<Block> = Vec::with_capacity(means.len());
     for mean in means {
-        let mut block = Block {
-            latency_ms: mean.latency_ms,
-            weight: f64::from(mean.rows),
-            points: 1,
-        };
+        let mut block = Block { latency_ms: mean.latency_ms, weight: f64::from(mean.rows), points: 1 };
         while let Some(before) = blocks.pop_if(|before| before.latency_ms > block.latency_ms) {
             let weight = before.weight + block.weight;
             block = Block {
-                latency_ms: (before.latency_ms * before.weight + block.latency_ms * block.weight)
-                    / weight,
+                latency_ms: (before.latency_ms * before.weight + block.latency_ms * block.weight) / weight,
                 weight,
                 points: before.points + block.points,
             };
         }
         blocks.push(block);
     }
-    let latencies = blocks
-        .iter()
-        .flat_map(|block| std::iter::repeat_n(block.latency_ms, block.points));
-    means
-        .iter()
-        .zip(latencies)
-        .map(|(mean, latency_ms)| ProfilePoint {
-            latency_ms,
-            ..*mean
-        })
-        .collect()
+    let latencies = blocks.iter().flat_map(|block| std::iter::repeat_n(block.latency_ms, block.points));
+    means.iter().zip(latencies).map(|(mean, latency_ms)| ProfilePoint { latency_ms, ..*mean }).collect()
 }
 
 /// Weighted sums of the normal equations; the weights `1/latency²` make the errors relative.
@@ -262,23 +239,15 @@ fn affine(rows: &[BatchRow]) -> AffineFit {
     let squares: f64 = residuals.iter().map(|r| r.relative_error.powi(2)).sum();
     let parameters = if held == Bound::None { 2 } else { 1 };
     let freedom = rows.len().saturating_sub(parameters);
-    let std_error = |variance: f64| {
-        (freedom > 0).then(|| (squares / freedom as f64 * variance).max(0.0).sqrt())
-    };
+    let std_error = |variance: f64| (freedom > 0).then(|| (squares / freedom as f64 * variance).max(0.0).sqrt());
     let (fixed_error, slope_error) = match held {
         Bound::None => (std_error(s.wxx / determinant), std_error(s.w / determinant)),
         Bound::Fixed => (None, std_error(1.0 / s.wxx)),
         Bound::PerItem => (std_error(1.0 / s.w), None),
     };
     AffineFit {
-        fixed_ms: Estimate::Identified {
-            value: fixed,
-            std_error: fixed_error,
-        },
-        per_item_ms: Estimate::Identified {
-            value: per_item,
-            std_error: slope_error,
-        },
+        fixed_ms: Estimate::Identified { value: fixed, std_error: fixed_error },
+        per_item_ms: Estimate::Identified { value: per_item, std_error: slope_error },
         held_at_zero: held,
         report: FitReport::new(residuals),
     }
@@ -286,10 +255,7 @@ fn affine(rows: &[BatchRow]) -> AffineFit {
 
 fn service_cv(rows: &[BatchRow]) -> Estimate {
     let with_p99 = rows.iter().filter(|row| row.p99_ms.is_some()).count();
-    let mut values: Vec<f64> = rows
-        .iter()
-        .filter_map(|row| lognormal_cv(row.latency_ms, row.p99_ms?))
-        .collect();
+    let mut values: Vec<f64> = rows.iter().filter_map(|row| lognormal_cv(row.latency_ms, row.p99_ms?)).collect();
     if values.is_empty() {
         let why = match with_p99 {
             0 => "no row has a p99; the mean alone says nothing about the spread".to_owned(),
@@ -306,12 +272,8 @@ fn service_cv(rows: &[BatchRow]) -> Estimate {
     let mean = values.iter().sum::<f64>() / n as f64;
     let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
     // Standard error of a median of normal values: sqrt(π/2) times that of their mean.
-    let std_error = (n > 1)
-        .then(|| (std::f64::consts::FRAC_PI_2 * squares / ((n - 1) as f64 * n as f64)).sqrt());
-    Estimate::Identified {
-        value: median,
-        std_error,
-    }
+    let std_error = (n > 1).then(|| (std::f64::consts::FRAC_PI_2 * squares / ((n - 1) as f64 * n as f64)).sqrt());
+    Estimate::Identified { value: median, std_error }
 }
 
 #[cfg(test)]
@@ -320,12 +282,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn row(batch: u32, latency_ms: f64, p99_ms: Option<f64>) -> BatchRow {
-        BatchRow {
-            line: u64::from(batch) + 1,
-            batch,
-            latency_ms,
-            p99_ms,
-        }
+        BatchRow { line: u64::from(batch) + 1, batch, latency_ms, p99_ms }
     }
 
     fn fitted(rows: &[BatchRow]) -> BatchFit {
@@ -337,38 +294,18 @@ mod tests {
 
     #[test]
     fn an_exact_line_is_found_exactly() {
-        let rows: Vec<_> = [1, 2, 4, 8, 16]
-            .map(|b| row(b, 1.1 + 0.144 * f64::from(b), None))
-            .into();
+        let rows: Vec<_> = [1, 2, 4, 8, 16].map(|b| row(b, 1.1 + 0.144 * f64::from(b), None)).into();
         let fit = fitted(&rows);
         assert!(fit.repairs.is_empty());
-        assert!(
-            fit.affine
-                .fixed_ms
-                .value()
-                .is_some_and(|v| (v - 1.1).abs() < 1e-9)
-        );
-        assert!(
-            fit.affine
-                .per_item_ms
-                .value()
-                .is_some_and(|v| (v - 0.144).abs() < 1e-9)
-        );
+        assert!(fit.affine.fixed_ms.value().is_some_and(|v| (v - 1.1).abs() < 1e-9));
+        assert!(fit.affine.per_item_ms.value().is_some_and(|v| (v - 0.144).abs() < 1e-9));
         let report = fit.affine.report;
-        assert!(report.is_some_and(
-            |r| r.rms_relative_error < 1e-9 && r.r_squared.is_some_and(|r2| r2 > 1.0 - 1e-9)
-        ));
+        assert!(report.is_some_and(|r| r.rms_relative_error < 1e-9 && r.r_squared.is_some_and(|r2| r2 > 1.0 - 1e-9)));
     }
 
     #[test]
     fn duplicates_are_averaged_and_a_dip_is_pooled_by_weight() {
-        let rows = [
-            row(4, 3.0, None),
-            row(1, 2.0, None),
-            row(2, 3.4, None),
-            row(1, 2.2, None),
-            row(4, 3.2, None),
-        ];
+        let rows = [row(4, 3.0, None), row(1, 2.0, None), row(2, 3.4, None), row(1, 2.2, None), row(4, 3.2, None)];
         let fit = fitted(&rows);
         let batches: Vec<_> = fit.points.iter().map(|p| (p.batch, p.rows)).collect();
         assert_eq!(batches, [(1, 2), (2, 1), (4, 2)]);
@@ -376,10 +313,7 @@ mod tests {
         // 3.4 once and 3.1 twice: 3.2.
         assert!((fit.points[1].latency_ms - 3.2).abs() < 1e-12);
         assert!((fit.points[2].latency_ms - 3.2).abs() < 1e-12);
-        assert_eq!(
-            fit.repairs.iter().map(|r| r.batch).collect::<Vec<_>>(),
-            [2, 4]
-        );
+        assert_eq!(fit.repairs.iter().map(|r| r.batch).collect::<Vec<_>>(), [2, 4]);
         assert!((fit.repairs[0].measured_ms - 3.4).abs() < 1e-12);
     }
 
@@ -417,18 +351,10 @@ mod tests {
     fn standard_errors_shrink_with_the_noise() {
         let error = |noise: f64| {
             let rows: Vec<_> = (1..=20)
-                .map(|b| {
-                    row(
-                        b,
-                        (1.0 + 0.2 * f64::from(b)) * (1.0 + noise * (f64::from(b % 3) - 1.0)),
-                        None,
-                    )
-                })
+                .map(|b| row(b, (1.0 + 0.2 * f64::from(b)) * (1.0 + noise * (f64::from(b % 3) - 1.0)), None))
                 .collect();
             match fitted(&rows).affine.per_item_ms {
-                Estimate::Identified {
-                    std_error: Some(e), ..
-                } => e,
+                Estimate::Identified { std_error: Some(e), .. } => e,
                 _ => f64::NAN,
             }
         };
@@ -446,18 +372,9 @@ mod tests {
         assert_eq!(lognormal_cv(2.0, 1.9), Some(0.0));
         assert_eq!(lognormal_cv(1.0, 15.0), None);
         assert_eq!(lognormal_cv(0.0, 1.0), None);
-        let fit = fitted(&[
-            row(1, 1.0, Some(1.1)),
-            row(2, 2.0, None),
-            row(4, 3.0, Some(3.3)),
-        ]);
+        let fit = fitted(&[row(1, 1.0, Some(1.1)), row(2, 2.0, None), row(4, 3.0, Some(3.3))]);
         let expected = lognormal_cv(1.0, 1.1);
-        assert!(
-            fit.service_cv
-                .value()
-                .zip(expected)
-                .is_some_and(|(a, b)| (a - b).abs() < 1e-12)
-        );
+        assert!(fit.service_cv.value().zip(expected).is_some_and(|(a, b)| (a - b).abs() < 1e-12));
         let fit = fitted(&[row(1, 1.0, Some(20.0))]);
         assert!(matches!(fit.service_cv, Estimate::NotIdentified { why } if why.contains("14.97")));
     }

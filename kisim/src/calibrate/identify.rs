@@ -28,15 +28,7 @@ pub(super) fn identify(
 ) -> (Vec<Estimate>, f64) {
     let k = names.len();
     let rows = residuals.len();
-    let norms: Vec<f64> = (0..k)
-        .map(|j| {
-            jacobian
-                .iter()
-                .map(|row| row[j] * row[j])
-                .sum::<f64>()
-                .sqrt()
-        })
-        .collect();
+    let norms: Vec<f64> = (0..k).map(|j| jacobian.iter().map(|row| row[j] * row[j]).sum::<f64>().sqrt()).collect();
     let (eigenvalues, vectors) = jacobi_eigen(normalised_gram(jacobian, &norms));
     let squares: f64 = residuals.iter().map(|r| r * r).sum();
     let scatter = match rows > k {
@@ -44,22 +36,15 @@ pub(super) fn identify(
         false => 0.0,
     };
     let sigma = scatter.max(criteria.measurement_error);
-    let weakest = (0..k)
-        .min_by(|a, b| eigenvalues[*a].total_cmp(&eigenvalues[*b]))
-        .unwrap_or_default();
+    let weakest = (0..k).min_by(|a, b| eigenvalues[*a].total_cmp(&eigenvalues[*b])).unwrap_or_default();
     let estimates = (0..k)
         .map(|j| {
             // Rounding may leave a null direction with a tiny eigenvalue of either sign.
-            let inverse: f64 = (0..k)
-                .map(|e| vectors[j][e] * vectors[j][e] / eigenvalues[e].max(1e-14))
-                .sum();
+            let inverse: f64 = (0..k).map(|e| vectors[j][e] * vectors[j][e] / eigenvalues[e].max(1e-14)).sum();
             let alone = sigma / norms[j];
             let relative_error = alone * inverse.sqrt();
             if relative_error <= criteria.max_relative_error {
-                return Estimate::Identified {
-                    value: values[j],
-                    std_error: Some(relative_error * values[j]),
-                };
+                return Estimate::Identified { value: values[j], std_error: Some(relative_error * values[j]) };
             }
             let why = if values[j] <= criteria.lower_bound {
                 format!("{} ran down to its bound: these data do not tell it from zero", names[j])
@@ -124,15 +109,10 @@ fn normalised_gram(jacobian: &[Vec<f64>], norms: &[f64]) -> Vec<Vec<f64>> {
 /// Loan, *Matrix Computations*, §8.5).
 fn jacobi_eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     let k = a.len();
-    let mut v: Vec<Vec<f64>> = (0..k)
-        .map(|i| (0..k).map(|j| if i == j { 1.0 } else { 0.0 }).collect())
-        .collect();
+    let mut v: Vec<Vec<f64>> = (0..k).map(|i| (0..k).map(|j| if i == j { 1.0 } else { 0.0 }).collect()).collect();
     // Four by four converges in about five sweeps; the limit only guards against not-a-number.
     for _ in 0..60 {
-        let off: f64 = (0..k)
-            .flat_map(|i| (0..i).map(move |j| (i, j)))
-            .map(|(i, j)| a[i][j] * a[i][j])
-            .sum();
+        let off: f64 = (0..k).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i][j] * a[i][j]).sum();
         if off < 1e-30 {
             break;
         }
@@ -171,11 +151,7 @@ fn jacobi_eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
 mod tests {
     use super::*;
 
-    const CRITERIA: Criteria = Criteria {
-        measurement_error: 0.02,
-        max_relative_error: 0.3,
-        lower_bound: 1e-6,
-    };
+    const CRITERIA: Criteria = Criteria { measurement_error: 0.02, max_relative_error: 0.3, lower_bound: 1e-6 };
 
     fn why(estimate: &Estimate) -> &str {
         match estimate {
@@ -186,11 +162,7 @@ mod tests {
 
     #[test]
     fn eigenvalues_of_a_known_matrix() {
-        let (mut values, vectors) = jacobi_eigen(vec![
-            vec![2.0, 1.0, 0.0],
-            vec![1.0, 2.0, 1.0],
-            vec![0.0, 1.0, 2.0],
-        ]);
+        let (mut values, vectors) = jacobi_eigen(vec![vec![2.0, 1.0, 0.0], vec![1.0, 2.0, 1.0], vec![0.0, 1.0, 2.0]]);
         values.sort_by(f64::total_cmp);
         let root = f64::sqrt(2.0);
         for (found, expected) in values.iter().zip([2.0 - root, 2.0, 2.0 + root]) {
@@ -204,19 +176,10 @@ mod tests {
 
     #[test]
     fn independent_columns_are_identified_with_their_standard_error() {
-        let jacobian = vec![
-            vec![1.0, 0.0],
-            vec![0.0, 0.5],
-            vec![1.0, 0.0],
-            vec![0.0, 0.5],
-        ];
-        let (found, condition) =
-            identify(&["a", "b"], &[10.0, 2.0], &jacobian, &[0.0; 4], &CRITERIA);
+        let jacobian = vec![vec![1.0, 0.0], vec![0.0, 0.5], vec![1.0, 0.0], vec![0.0, 0.5]];
+        let (found, condition) = identify(&["a", "b"], &[10.0, 2.0], &jacobian, &[0.0; 4], &CRITERIA);
         assert!((condition - 1.0).abs() < 1e-12);
-        let expected = [
-            0.02 / f64::sqrt(2.0) * 10.0,
-            0.02 / (0.5 * f64::sqrt(2.0)) * 2.0,
-        ];
+        let expected = [0.02 / f64::sqrt(2.0) * 10.0, 0.02 / (0.5 * f64::sqrt(2.0)) * 2.0];
         for (estimate, expected) in found.iter().zip(expected) {
             assert!(
                 matches!(estimate, Estimate::Identified { std_error: Some(e), .. } if (e - expected).abs() < 1e-12)
@@ -226,46 +189,19 @@ mod tests {
 
     #[test]
     fn equal_columns_are_confounded_with_each_other_only() {
-        let jacobian = vec![
-            vec![0.7, 0.7, 0.1],
-            vec![0.7, 0.7, 0.9],
-            vec![0.7, 0.7, 0.3],
-        ];
-        let (found, condition) =
-            identify(&["a", "b", "c"], &[1.0; 3], &jacobian, &[0.0; 3], &CRITERIA);
+        let jacobian = vec![vec![0.7, 0.7, 0.1], vec![0.7, 0.7, 0.9], vec![0.7, 0.7, 0.3]];
+        let (found, condition) = identify(&["a", "b", "c"], &[1.0; 3], &jacobian, &[0.0; 3], &CRITERIA);
         assert!(condition > 1e3);
-        assert!(
-            why(&found[0]).contains("combination of a and b"),
-            "{}",
-            why(&found[0])
-        );
-        assert!(
-            why(&found[1]).contains("combination of b and a"),
-            "{}",
-            why(&found[1])
-        );
+        assert!(why(&found[0]).contains("combination of a and b"), "{}", why(&found[0]));
+        assert!(why(&found[1]).contains("combination of b and a"), "{}", why(&found[1]));
         assert_eq!(why(&found[2]), "identified");
     }
 
     #[test]
     fn a_column_without_effect_and_one_at_its_bound() {
         let jacobian = vec![vec![1.0, 0.001, 0.0]; 4];
-        let (found, _) = identify(
-            &["a", "b", "c"],
-            &[1.0, 1.0, 1e-6],
-            &jacobian,
-            &[0.0; 4],
-            &CRITERIA,
-        );
-        assert!(
-            why(&found[1]).contains("by 10 % moves the predictions by only 0.01 %"),
-            "{}",
-            why(&found[1])
-        );
-        assert!(
-            why(&found[2]).contains("do not tell it from zero"),
-            "{}",
-            why(&found[2])
-        );
+        let (found, _) = identify(&["a", "b", "c"], &[1.0, 1.0, 1e-6], &jacobian, &[0.0; 4], &CRITERIA);
+        assert!(why(&found[1]).contains("by 10 % moves the predictions by only 0.01 %"), "{}", why(&found[1]));
+        assert!(why(&found[2]).contains("do not tell it from zero"), "{}", why(&found[2]));
     }
 }

@@ -37,15 +37,8 @@ const TRUST: f64 = 1.386;
 const GAIN: f64 = 1e-8;
 
 /// Minimises the sum of squares of `residuals` from `start`; the residuals must be finite and of one length.
-pub(super) fn minimise(
-    residuals: &dyn Fn(&[f64]) -> Vec<f64>,
-    start: &[f64],
-    settings: &Settings,
-) -> Outcome {
-    let mut x: Vec<f64> = start
-        .iter()
-        .map(|v| v.clamp(settings.lower, settings.upper))
-        .collect();
+pub(super) fn minimise(residuals: &dyn Fn(&[f64]) -> Vec<f64>, start: &[f64], settings: &Settings) -> Outcome {
+    let mut x: Vec<f64> = start.iter().map(|v| v.clamp(settings.lower, settings.upper)).collect();
     let mut r = residuals(&x);
     let mut jacobian = differences(residuals, &x, settings);
     let mut cost = squares(&r);
@@ -58,11 +51,7 @@ pub(super) fn minimise(
             Some(step) => moved(&x, &step, settings),
             None => x.clone(),
         };
-        let shift = x
-            .iter()
-            .zip(&candidate)
-            .map(|(a, b)| (a - b).abs())
-            .fold(0.0, f64::max);
+        let shift = x.iter().zip(&candidate).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         if shift < 1e-9 {
             converged = true;
             break;
@@ -88,13 +77,7 @@ pub(super) fn minimise(
             }
         }
     }
-    Outcome {
-        x,
-        residuals: r,
-        jacobian,
-        iterations,
-        converged,
-    }
+    Outcome { x, residuals: r, jacobian, iterations, converged }
 }
 
 fn squares(r: &[f64]) -> f64 {
@@ -102,18 +85,11 @@ fn squares(r: &[f64]) -> f64 {
 }
 
 fn moved(x: &[f64], step: &[f64], settings: &Settings) -> Vec<f64> {
-    x.iter()
-        .zip(step)
-        .map(|(v, s)| (v + s.clamp(-TRUST, TRUST)).clamp(settings.lower, settings.upper))
-        .collect()
+    x.iter().zip(step).map(|(v, s)| (v + s.clamp(-TRUST, TRUST)).clamp(settings.lower, settings.upper)).collect()
 }
 
 /// Central differences, one-sided at a bound.
-fn differences(
-    residuals: &dyn Fn(&[f64]) -> Vec<f64>,
-    x: &[f64],
-    settings: &Settings,
-) -> Vec<Vec<f64>> {
+fn differences(residuals: &dyn Fn(&[f64]) -> Vec<f64>, x: &[f64], settings: &Settings) -> Vec<Vec<f64>> {
     let columns: Vec<Vec<f64>> = (0..x.len())
         .map(|j| {
             let at = |offset: f64| {
@@ -126,22 +102,11 @@ fn differences(
             };
             let (low, below) = at(-settings.step);
             let (high, above) = at(settings.step);
-            below
-                .iter()
-                .zip(&above)
-                .map(|(b, a)| (a - b) / (high - low))
-                .collect()
+            below.iter().zip(&above).map(|(b, a)| (a - b) / (high - low)).collect()
         })
         .collect();
     let rows = columns.first().map_or(0, Vec::len);
-    (0..rows)
-        .map(|i| {
-            columns
-                .iter()
-                .map(|column| column.get(i).copied().unwrap_or_default())
-                .collect()
-        })
-        .collect()
+    (0..rows).map(|i| columns.iter().map(|column| column.get(i).copied().unwrap_or_default()).collect()).collect()
 }
 
 /// Solves `(JᵀJ + damping·diag(JᵀJ))·δ = −Jᵀr`; `None` if that is singular.
@@ -168,11 +133,7 @@ fn damped_step(jacobian: &[Vec<f64>], r: &[f64], damping: f64) -> Option<Vec<f64
 fn solve(mut system: Vec<Vec<f64>>) -> Option<Vec<f64>> {
     let k = system.len();
     for column in 0..k {
-        let pivot = (column..k).max_by(|a, b| {
-            system[*a][column]
-                .abs()
-                .total_cmp(&system[*b][column].abs())
-        })?;
+        let pivot = (column..k).max_by(|a, b| system[*a][column].abs().total_cmp(&system[*b][column].abs()))?;
         system.swap(column, pivot);
         let top = system.get(column)?.clone();
         let head = *top.get(column)?;
@@ -189,12 +150,7 @@ fn solve(mut system: Vec<Vec<f64>>) -> Option<Vec<f64>> {
     let mut solution = vec![0.0; k];
     for row in (0..k).rev() {
         let equation = system.get(row)?;
-        let known: f64 = equation
-            .iter()
-            .zip(&solution)
-            .skip(row + 1)
-            .map(|(a, s)| a * s)
-            .sum();
+        let known: f64 = equation.iter().zip(&solution).skip(row + 1).map(|(a, s)| a * s).sum();
         let value = (equation.get(k)? - known) / equation.get(row)?;
         *solution.get_mut(row)? = value;
     }
@@ -205,12 +161,7 @@ fn solve(mut system: Vec<Vec<f64>>) -> Option<Vec<f64>> {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings = Settings {
-        step: 1e-4,
-        max_iterations: 200,
-        lower: -20.0,
-        upper: 20.0,
-    };
+    const SETTINGS: Settings = Settings { step: 1e-4, max_iterations: 200, lower: -20.0, upper: 20.0 };
 
     #[test]
     fn elimination_solves_a_system_that_needs_pivoting() {
@@ -224,11 +175,7 @@ mod tests {
         let valley = |x: &[f64]| vec![10.0 * (x[1] - x[0] * x[0]), 1.0 - x[0]];
         let outcome = minimise(&valley, &[-1.2, 1.0], &SETTINGS);
         assert!(outcome.converged, "{} steps", outcome.iterations);
-        assert!(
-            outcome.x.iter().all(|v| (v - 1.0).abs() < 1e-5),
-            "{:?}",
-            outcome.x
-        );
+        assert!(outcome.x.iter().all(|v| (v - 1.0).abs() < 1e-5), "{:?}", outcome.x);
     }
 
     #[test]

@@ -34,12 +34,7 @@ pub enum LoadParameter {
 }
 
 impl LoadParameter {
-    const ALL: [Self; 4] = [
-        Self::FixedMs,
-        Self::PerItemMs,
-        Self::OverheadMs,
-        Self::ServiceCv,
-    ];
+    const ALL: [Self; 4] = [Self::FixedMs, Self::PerItemMs, Self::OverheadMs, Self::ServiceCv];
 
     /// The name of the field.
     #[must_use]
@@ -159,9 +154,7 @@ pub enum LoadFitError {
     #[error("found a load sweep without rows, expected at least one")]
     Empty,
     /// A starting value that the search cannot use.
-    #[error(
-        "start of the fit, `{parameter}`: found {found}, expected a number above {above} and below {below}"
-    )]
+    #[error("start of the fit, `{parameter}`: found {found}, expected a number above {above} and below {below}")]
     Start {
         /// The parameter.
         parameter: &'static str,
@@ -181,9 +174,7 @@ pub enum LoadFitError {
         found: f64,
     },
     /// The model gives no usable number where the search starts or ends.
-    #[error(
-        "line {line} of the load sweep, {quantity:?}: the model predicts {found}, expected a positive number"
-    )]
+    #[error("line {line} of the load sweep, {quantity:?}: the model predicts {found}, expected a positive number")]
     Prediction {
         /// Line of the row.
         line: u64,
@@ -223,10 +214,8 @@ pub fn fit_load_sweep(
     if rows.is_empty() {
         return Err(LoadFitError::Empty);
     }
-    let fitted: Vec<LoadParameter> = LoadParameter::ALL
-        .into_iter()
-        .filter(|p| *p != LoadParameter::ServiceCv || options.fit_service_cv)
-        .collect();
+    let fitted: Vec<LoadParameter> =
+        LoadParameter::ALL.into_iter().filter(|p| *p != LoadParameter::ServiceCv || options.fit_service_cv).collect();
     check(options, &fitted)?;
     let params_at = |x: &[f64]| {
         let mut params = options.start;
@@ -280,12 +269,7 @@ fn check(options: &LoadFitOptions, fitted: &[LoadParameter]) -> Result<(), LoadF
     for parameter in fitted {
         let found = parameter.get(&options.start);
         if !(found > LOWEST && found < HIGHEST) {
-            return Err(LoadFitError::Start {
-                parameter: parameter.name(),
-                found,
-                above: LOWEST,
-                below: HIGHEST,
-            });
+            return Err(LoadFitError::Start { parameter: parameter.name(), found, above: LOWEST, below: HIGHEST });
         }
     }
     for (option, found) in [
@@ -314,24 +298,12 @@ fn judged(
         max_relative_error: options.max_relative_error,
         lower_bound: LOWEST * 1.001,
     };
-    let (estimates, condition) = identify(
-        &names,
-        &values,
-        &outcome.jacobian,
-        &outcome.residuals,
-        &criteria,
-    );
+    let (estimates, condition) = identify(&names, &values, &outcome.jacobian, &outcome.residuals, &criteria);
     let estimate = |wanted: LoadParameter| {
-        fitted
-            .iter()
-            .zip(&estimates)
-            .find(|(parameter, _)| **parameter == wanted)
-            .map(|(_, estimate)| estimate.clone())
+        fitted.iter().zip(&estimates).find(|(parameter, _)| **parameter == wanted).map(|(_, estimate)| estimate.clone())
     };
     let or_kept = |found: Option<Estimate>| {
-        found.unwrap_or_else(|| Estimate::NotIdentified {
-            why: "it was not fitted".to_owned(),
-        })
+        found.unwrap_or_else(|| Estimate::NotIdentified { why: "it was not fitted".to_owned() })
     };
     LoadFit {
         params,
@@ -372,11 +344,7 @@ fn residuals(
     for row in rows {
         for (quantity, measured, predicted) in pairs(row, &predict(params, row)) {
             if !usable(predicted) {
-                return Err(LoadFitError::Prediction {
-                    line: row.line,
-                    quantity,
-                    found: predicted,
-                });
+                return Err(LoadFitError::Prediction { line: row.line, quantity, found: predicted });
             }
             all.push(Residual::new(row.line, quantity, measured, predicted));
         }

@@ -149,9 +149,9 @@ pub fn parse(file: &str, text: impl Read) -> Result<Measurements, MeasurementErr
     match (batch, load) {
         (Some(columns), None) => Ok(Measurements::BatchSweep(batch_rows(&table, &columns)?)),
         (None, Some(columns)) => Ok(Measurements::LoadSweep(load_rows(&table, &columns)?)),
-        (Some(_), Some(_)) => Err(table.header_error(
-            "the columns of one kind only: drop `batch`, or `rate` and `concurrency`",
-        )),
+        (Some(_), Some(_)) => {
+            Err(table.header_error("the columns of one kind only: drop `batch`, or `rate` and `concurrency`"))
+        }
         (None, None) => Err(table.header_error(EXPECTED_EITHER)),
     }
 }
@@ -176,10 +176,7 @@ pub fn parse_load_sweep(file: &str, text: impl Read) -> Result<Vec<LoadRow>, Mea
     let table = Table::read(file, text)?;
     match LoadColumns::find(&table)? {
         Some(columns) => load_rows(&table, &columns),
-        None => {
-            Err(table
-                .header_error("`rate` or `concurrency`, and `throughput`, `p50`, `p95` and `p99`"))
-        }
+        None => Err(table.header_error("`rate` or `concurrency`, and `throughput`, `p50`, `p95` and `p99`")),
     }
 }
 
@@ -200,11 +197,7 @@ impl BatchColumns {
         let batch = table.column(&["batch", "batch_size"])?;
         let latency = table.column(MEAN)?;
         let p99 = table.column(P99)?;
-        Ok(batch.zip(latency).map(|(batch, latency)| Self {
-            batch,
-            latency,
-            p99,
-        }))
+        Ok(batch.zip(latency).map(|(batch, latency)| Self { batch, latency, p99 }))
     }
 }
 
@@ -241,12 +234,7 @@ impl LoadColumns {
         let (Some(throughput), Some(p50), Some(p95), Some(p99)) = found else {
             return Ok(None);
         };
-        Ok(Some(Self {
-            offered,
-            throughput,
-            quantiles: [p50, p95, p99],
-            mean: table.column(MEAN)?,
-        }))
+        Ok(Some(Self { offered, throughput, quantiles: [p50, p95, p99], mean: table.column(MEAN)? }))
     }
 }
 
@@ -270,9 +258,7 @@ fn load_rows(table: &Table, columns: &LoadColumns) -> Result<Vec<LoadRow>, Measu
         let line = *line;
         let offered = match columns.offered {
             OfferedColumn::Rate(column) => Offered::Rate(table.positive(line, record, column)?),
-            OfferedColumn::Concurrency(column) => {
-                Offered::Concurrency(table.count(line, record, column)?)
-            }
+            OfferedColumn::Concurrency(column) => Offered::Concurrency(table.count(line, record, column)?),
         };
         let [c50, c95, c99] = columns.quantiles;
         let p50_ms = table.positive(line, record, c50)?;
@@ -315,10 +301,7 @@ mod tests {
             unreachable!("a batch sweep: {}", message(text))
         };
         assert_eq!(rows.len(), 2);
-        assert_eq!(
-            (rows[0].line, rows[0].batch, rows[0].latency_ms),
-            (2, 1, 2.5)
-        );
+        assert_eq!((rows[0].line, rows[0].batch, rows[0].latency_ms), (2, 1, 2.5));
         assert_eq!((rows[0].p99_ms, rows[1].p99_ms), (Some(3.0), None));
     }
 
@@ -349,43 +332,22 @@ mod tests {
     #[test]
     fn errors_say_where_and_name_both_sides() {
         for (text, expected) in [
-            (
-                "",
-                "m.csv, line 1: found no header, expected either `batch` and `latency_ms`",
-            ),
-            (
-                "a,b\n1,2\n",
-                "m.csv, line 1: found the columns `a`, `b`, expected either",
-            ),
-            (
-                "batch,avg,mean\n1,2,2\n",
-                "expected only one of `latency_ms`, `avg`",
-            ),
+            ("", "m.csv, line 1: found no header, expected either `batch` and `latency_ms`"),
+            ("a,b\n1,2\n", "m.csv, line 1: found the columns `a`, `b`, expected either"),
+            ("batch,avg,mean\n1,2,2\n", "expected only one of `latency_ms`, `avg`"),
             (
                 "rate,concurrency,throughput,p50,p95,p99\n1,1,1,1,1,1\n",
                 "expected one of `rate` and `concurrency`, not both",
             ),
-            (
-                "batch,avg\n",
-                "m.csv: found a header and no row, expected at least one",
-            ),
+            ("batch,avg\n", "m.csv: found a header and no row, expected at least one"),
             (
                 "batch,avg\n1,2\n0,2\n",
                 "m.csv, line 3, column `batch`: found `0`, expected a whole number of at least 1",
             ),
             ("batch,avg\n1.5,2\n", "column `batch`: found `1.5`"),
-            (
-                "batch,avg\n1,\n",
-                "m.csv, line 2, column `avg`: found nothing, expected a positive number",
-            ),
-            (
-                "batch,avg\n1,NaN\n",
-                "found `NaN`, expected a positive number",
-            ),
-            (
-                "batch,avg,p99\n1,2,-3\n",
-                "column `p99`: found `-3`, expected a positive number",
-            ),
+            ("batch,avg\n1,\n", "m.csv, line 2, column `avg`: found nothing, expected a positive number"),
+            ("batch,avg\n1,NaN\n", "found `NaN`, expected a positive number"),
+            ("batch,avg,p99\n1,2,-3\n", "column `p99`: found `-3`, expected a positive number"),
             (
                 "rate,throughput,p50,p95,p99\n1,1,5,4,6\n",
                 "column `p95`: found `4`, expected at least the lower quantile, 5",
@@ -393,10 +355,7 @@ mod tests {
             ("batch,avg\n1,2,3\n", "m.csv: found malformed CSV"),
         ] {
             let found = message(text);
-            assert!(
-                found.contains(expected),
-                "found {found:?}, expected {expected:?}"
-            );
+            assert!(found.contains(expected), "found {found:?}, expected {expected:?}");
             assert_eq!(found.lines().count(), 1, "one sentence: {found:?}");
         }
     }
@@ -408,11 +367,7 @@ mod tests {
             "# first\r\n\r\nbatch,avg\r\n1,2\r\n# second\r\n\r\n2,x\r\n",
             "# first\n\nbatch,avg\n1,2\n# second\n\n2,x",
         ] {
-            assert!(
-                message(text).starts_with("m.csv, line 7, column `avg`: found `x`"),
-                "{}",
-                message(text)
-            );
+            assert!(message(text).starts_with("m.csv, line 7, column `avg`: found `x`"), "{}", message(text));
         }
         assert!(message("# first\na,b\n").starts_with("m.csv, line 2: found the columns `a`, `b`"));
     }

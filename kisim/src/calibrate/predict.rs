@@ -55,9 +55,7 @@ pub fn predict(params: &Params, row: &LoadRow, server: &ServerSettings) -> Predi
 fn simulate(params: &Params, row: &LoadRow, server: &ServerSettings) -> Option<Prediction> {
     let mut scenario = Scenario::parse(SCENARIO, "calibration", Path::new(".")).ok()?;
     scenario.traffic = match row.offered {
-        Offered::Rate(rate) => {
-            Traffic::Open { rate: Shape::Constant { rate }, arrivals: Process::Poisson }
-        }
+        Offered::Rate(rate) => Traffic::Open { rate: Shape::Constant { rate }, arrivals: Process::Poisson },
         Offered::Concurrency(users) => Traffic::Closed {
             users: vec![(Span::default(), users)],
             think: TimeDistribution::constant(Span::default()),

@@ -77,13 +77,7 @@ pub struct Residual {
 
 impl Residual {
     pub(super) fn new(line: u64, quantity: Quantity, measured: f64, predicted: f64) -> Self {
-        Self {
-            line,
-            quantity,
-            measured,
-            predicted,
-            relative_error: (predicted - measured) / measured,
-        }
+        Self { line, quantity, measured, predicted, relative_error: (predicted - measured) / measured }
     }
 }
 
@@ -115,10 +109,7 @@ impl FitReport {
         let one_kind = residuals.iter().all(|r| r.quantity == worst.quantity);
         let mean = residuals.iter().map(|r| r.measured).sum::<f64>() / n;
         let spread: f64 = residuals.iter().map(|r| (r.measured - mean).powi(2)).sum();
-        let unexplained: f64 = residuals
-            .iter()
-            .map(|r| (r.predicted - r.measured).powi(2))
-            .sum();
+        let unexplained: f64 = residuals.iter().map(|r| (r.predicted - r.measured).powi(2)).sum();
         Some(Self {
             worst,
             rms_relative_error: (squares / n).sqrt(),
@@ -139,9 +130,7 @@ mod tests {
             Residual::new(2, Quantity::Latency, 10.0, 11.0),
             Residual::new(3, Quantity::Latency, 20.0, 16.0),
         ]);
-        let Some(report) = report else {
-            unreachable!("two residuals make a report")
-        };
+        let Some(report) = report else { unreachable!("two residuals make a report") };
         assert_eq!(report.worst.line, 3);
         assert!((report.worst.relative_error + 0.2).abs() < 1e-12);
         assert!((report.rms_relative_error - (0.025_f64).sqrt()).abs() < 1e-12);

@@ -19,9 +19,11 @@ use super::progress::Bar;
 use super::{Format, next_step};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kisim calibrate batch-sweep.csv --out my-gpu.toml --svg my-gpu.svg\n  kisim calibrate load-sweep.csv --max-batch 32 --max-queue-delay 2ms --out my-gpu.toml\n\n\
+#[command(
+    after_help = "Examples:\n  kisim calibrate batch-sweep.csv --out my-gpu.toml --svg my-gpu.svg\n  kisim calibrate load-sweep.csv --max-batch 32 --max-queue-delay 2ms --out my-gpu.toml\n\n\
                         A batch sweep has the columns batch, latency_ms (or avg) and optionally p99. A load sweep has rate or concurrency,\n\
-                        throughput, p50, p95 and p99 (ms), measured on a server set as --max-batch, --max-queue-delay and --instances say.")]
+                        throughput, p50, p95 and p99 (ms), measured on a server set as --max-batch, --max-queue-delay and --instances say."
+)]
 pub(crate) struct CalibrateArgs {
     /// The measurements, CSV
     measurements: PathBuf,
@@ -169,7 +171,10 @@ fn load(args: &CalibrateArgs, rows: &[LoadRow], format: Format) -> Result<ExitCo
             Offered::Concurrency(users) => f64::from(users),
         };
         let predicted: Vec<_> = rows.iter().map(|row| (x(row), predict(&p, row, &server))).collect();
-        let panel = |label: &str, unit: &str, of: &dyn Fn(&LoadRow) -> f64, by: &dyn Fn(&kisim::calibrate::Prediction) -> f64| {
+        let panel = |label: &str,
+                     unit: &str,
+                     of: &dyn Fn(&LoadRow) -> f64,
+                     by: &dyn Fn(&kisim::calibrate::Prediction) -> f64| {
             plot::CalibrationPanel {
                 label: label.into(),
                 unit: unit.into(),

@@ -16,8 +16,10 @@ use super::progress::Bar;
 use super::{Format, ScenarioArgs};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kisim compare\n  kisim compare scenarios/azure-code.toml --autoscalers fixed:4,hpa,hpa:queue:8 --seeds 10\n\n\
-                        Every autoscaler meets the same arrivals, seed by seed; differences to the first one named are paired.")]
+#[command(
+    after_help = "Examples:\n  kisim compare\n  kisim compare scenarios/azure-code.toml --autoscalers fixed:4,hpa,hpa:queue:8 --seeds 10\n\n\
+                        Every autoscaler meets the same arrivals, seed by seed; differences to the first one named are paired."
+)]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     scenario: ScenarioArgs,
@@ -74,7 +76,9 @@ pub(crate) fn main(args: &CompareArgs, seed: Option<u64>, format: Format) -> Res
         took.as_secs_f64(),
         requests as f64 / took.as_secs_f64().max(1e-9)
     );
-    super::next_step("kisim compare --out results/compare draws them over the same traffic; kisim scenario > mine.toml is a start for your own");
+    super::next_step(
+        "kisim compare --out results/compare draws them over the same traffic; kisim scenario > mine.toml is a start for your own",
+    );
     Ok(ExitCode::SUCCESS)
 }
 

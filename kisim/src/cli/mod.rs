@@ -132,7 +132,9 @@ impl ScenarioArgs {
             if let Traffic::Trace { format: own, .. } = &mut scenario.traffic {
                 *own = Some(format.clone());
             } else {
-                anyhow::bail!("--trace-format {format}: expected --trace FILE beside it, or a scenario whose traffic is a trace");
+                anyhow::bail!(
+                    "--trace-format {format}: expected --trace FILE beside it, or a scenario whose traffic is a trace"
+                );
             }
         }
         if let Some(duration) = self.duration {
@@ -182,7 +184,9 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|e| e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe))
+    error
+        .chain()
+        .any(|e| e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe))
 }
 
 /// Prints the result.

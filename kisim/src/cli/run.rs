@@ -15,8 +15,10 @@ use super::progress::Bar;
 use super::{Format, ScenarioArgs};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kisim run\n  kisim run scenarios/azure-code.toml --trace AzureLLMInferenceTrace_code.csv --out results/azure\n  \
-                        kisim run paper:spike --autoscaler fixed:gpu=1+cpu=3 --format json")]
+#[command(
+    after_help = "Examples:\n  kisim run\n  kisim run scenarios/azure-code.toml --trace AzureLLMInferenceTrace_code.csv --out results/azure\n  \
+                        kisim run paper:spike --autoscaler fixed:gpu=1+cpu=3 --format json"
+)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     scenario: ScenarioArgs,
@@ -61,7 +63,9 @@ pub(crate) fn main(args: &RunArgs, seed: Option<u64>, format: Format) -> Result<
     );
     match &args.out {
         Some(out) => super::next_step(&format!("look at {}", out.join("timeline.svg").display())),
-        None => super::next_step("kisim run --out results/first draws a timeline; kisim compare puts autoscalers side by side"),
+        None => super::next_step(
+            "kisim run --out results/first draws a timeline; kisim compare puts autoscalers side by side",
+        ),
     }
     Ok(ExitCode::SUCCESS)
 }

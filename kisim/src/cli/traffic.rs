@@ -16,8 +16,10 @@ use super::progress::Bar;
 use super::{Format, ScenarioArgs};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kisim traffic --out arrivals.csv\n  kisim traffic --trace requests_per_minute.csv --trace-format worldcup98 --svg traffic.svg\n\n\
-                        Closed-loop traffic depends on the system: its arrivals are those of a run under the scenario's autoscaler.")]
+#[command(
+    after_help = "Examples:\n  kisim traffic --out arrivals.csv\n  kisim traffic --trace requests_per_minute.csv --trace-format worldcup98 --svg traffic.svg\n\n\
+                        Closed-loop traffic depends on the system: its arrivals are those of a run under the scenario's autoscaler."
+)]
 pub(crate) struct TrafficArgs {
     #[command(flatten)]
     scenario: ScenarioArgs,

@@ -63,7 +63,19 @@ fn tables(report: &Report, failed: usize) -> String {
             if c.ok { "ok".to_owned() } else { "FAILED".to_owned() },
         ]);
     }
-    let mut data = table(&["in flight", "measured 1/s", "predicted 1/s", "error %", "measured ms", "predicted ms", "P95 ms", "predicted"], 0);
+    let mut data = table(
+        &[
+            "in flight",
+            "measured 1/s",
+            "predicted 1/s",
+            "error %",
+            "measured ms",
+            "predicted ms",
+            "P95 ms",
+            "predicted",
+        ],
+        0,
+    );
     for r in &report.resnet50_a100_online {
         data.add_row([
             r.concurrency.to_string(),

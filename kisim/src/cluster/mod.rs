@@ -305,8 +305,7 @@ impl Cluster {
 
     /// Makes the number of pods that are not being deleted the desired one.
     fn reconcile(&mut self, pool: usize, now: u64, fleet: &mut Fleet, events: &mut EventQueue) {
-        let alive: Vec<u64> =
-            self.pods.values().filter(|p| p.pool == pool && !p.is_draining()).map(|p| p.id).collect();
+        let alive: Vec<u64> = self.pods.values().filter(|p| p.pool == pool && !p.is_draining()).map(|p| p.id).collect();
         let desired = self.desired[pool] as usize;
         for _ in alive.len()..desired {
             let id = self.create(pool, now);

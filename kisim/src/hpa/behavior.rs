@@ -60,11 +60,7 @@ impl Recommendations {
 
     /// The entries for whose time plus `age` the test holds, newest first.
     fn since(&self, age: Duration, test: impl Fn(u64) -> bool) -> impl Iterator<Item = i32> {
-        self.entries
-            .iter()
-            .rev()
-            .take_while(move |(at, _)| test(plus(*at, age)))
-            .map(|(_, replicas)| *replicas)
+        self.entries.iter().rev().take_while(move |(at, _)| test(plus(*at, age))).map(|(_, replicas)| *replicas)
     }
 
     #[cfg(test)]
@@ -118,18 +114,9 @@ pub(super) struct Events {
 
 impl Events {
     /// Records a change of the count made at `at` (`storeScaleEvent`).
-    pub(super) fn record(
-        &mut self,
-        at: SimTime,
-        now: SimTime,
-        (from, to): (i32, i32),
-        behavior: &Behavior,
-    ) {
-        let (changes, rules) = if to > from {
-            (&mut self.up, &behavior.scale_up)
-        } else {
-            (&mut self.down, &behavior.scale_down)
-        };
+    pub(super) fn record(&mut self, at: SimTime, now: SimTime, (from, to): (i32, i32), behavior: &Behavior) {
+        let (changes, rules) =
+            if to > from { (&mut self.up, &behavior.scale_up) } else { (&mut self.down, &behavior.scale_down) };
         let longest = rules.policies.iter().map(|p| p.period_seconds).max();
         let change = i32::try_from(to.abs_diff(from)).unwrap_or(i32::MAX);
         changes.record(at, now, change, seconds(longest.unwrap_or(0)));
@@ -148,9 +135,7 @@ impl Events {
             match policy.kind {
                 PolicyKind::Pods => saturate(start + i64::from(policy.value)),
                 // Rounded up: a small count could not grow by a small percentage otherwise.
-                PolicyKind::Percent => {
-                    (start as f64 * (1.0 + f64::from(policy.value) / 100.0)).ceil() as i32
-                }
+                PolicyKind::Percent => (start as f64 * (1.0 + f64::from(policy.value) / 100.0)).ceil() as i32,
             }
         });
         match rules.select {
@@ -167,9 +152,7 @@ impl Events {
             let start = self.period_start(now, current, policy);
             match policy.kind {
                 PolicyKind::Pods => saturate(start - i64::from(policy.value)),
-                PolicyKind::Percent => {
-                    (start as f64 * (1.0 - f64::from(policy.value) / 100.0)) as i32
-                }
+                PolicyKind::Percent => (start as f64 * (1.0 - f64::from(policy.value) / 100.0)) as i32,
             }
         });
         match rules.select {
@@ -190,12 +173,7 @@ pub(super) type Reasoned = (i32, ConditionReason);
 
 /// Without `behavior`: the largest recommendation of the window, this one included, which is
 /// recorded (`stabilizeRecommendation`).
-pub(super) fn stabilize(
-    log: &mut Recommendations,
-    now: SimTime,
-    recommended: i32,
-    window: Duration,
-) -> Reasoned {
+pub(super) fn stabilize(log: &mut Recommendations, now: SimTime, recommended: i32, window: Duration) -> Reasoned {
     let stabilized = log.within(now, window).fold(recommended, i32::max);
     log.push(now, recommended, window);
     let reason = if stabilized == recommended {
@@ -209,14 +187,9 @@ pub(super) fn stabilize(
 /// Without `behavior`: the rate of scaling up and the bounds
 /// (`convertDesiredReplicasWithRules`).
 pub(super) fn limit(current: i32, desired: i32, min: i32, max: i32) -> Reasoned {
-    let rate = current
-        .saturating_mul(SCALE_UP_FACTOR)
-        .max(SCALE_UP_MINIMUM);
-    let (most, reason) = if max > rate {
-        (rate, ConditionReason::ScaleUpLimit)
-    } else {
-        (max, ConditionReason::TooManyReplicas)
-    };
+    let rate = current.saturating_mul(SCALE_UP_FACTOR).max(SCALE_UP_MINIMUM);
+    let (most, reason) =
+        if max > rate { (rate, ConditionReason::ScaleUpLimit) } else { (max, ConditionReason::TooManyReplicas) };
     if desired < min {
         (min, ConditionReason::TooFewReplicas)
     } else if desired > most {
@@ -262,26 +235,16 @@ pub(super) fn limit_with_behavior(
     behavior: &Behavior,
 ) -> Reasoned {
     if desired > current {
-        let rate = events
-            .up_limit(now, current, &behavior.scale_up)
-            .max(current);
-        let (most, reason) = if max > rate {
-            (rate, ConditionReason::ScaleUpLimit)
-        } else {
-            (max, ConditionReason::TooManyReplicas)
-        };
+        let rate = events.up_limit(now, current, &behavior.scale_up).max(current);
+        let (most, reason) =
+            if max > rate { (rate, ConditionReason::ScaleUpLimit) } else { (max, ConditionReason::TooManyReplicas) };
         if desired > most {
             return (most, reason);
         }
     } else if desired < current {
-        let rate = events
-            .down_limit(now, current, &behavior.scale_down)
-            .min(current);
-        let (least, reason) = if min < rate {
-            (rate, ConditionReason::ScaleDownLimit)
-        } else {
-            (min, ConditionReason::TooFewReplicas)
-        };
+        let rate = events.down_limit(now, current, &behavior.scale_down).min(current);
+        let (least, reason) =
+            if min < rate { (rate, ConditionReason::ScaleDownLimit) } else { (min, ConditionReason::TooFewReplicas) };
         if desired < least {
             return (least, reason);
         }

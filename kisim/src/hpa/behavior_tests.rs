@@ -18,11 +18,7 @@ fn rules(select: SelectPolicy, policies: &[(PolicyKind, i32, i32)]) -> ScalingRu
         select,
         policies: policies
             .iter()
-            .map(|&(kind, value, period_seconds)| Policy {
-                kind,
-                value,
-                period_seconds,
-            })
+            .map(|&(kind, value, period_seconds)| Policy { kind, value, period_seconds })
             .collect(),
         tolerance: None,
     }
@@ -36,9 +32,7 @@ fn default_behavior() -> Behavior {
 }
 
 fn changes(list: &[(u64, i32)]) -> Changes {
-    Changes {
-        entries: list.iter().map(|&(s, n)| (ago(s), n)).collect(),
-    }
+    Changes { entries: list.iter().map(|&(s, n)| (ago(s), n)).collect() }
 }
 
 #[test]
@@ -54,30 +48,12 @@ fn convert_desired_replicas_with_rules() {
         // A rate that reaches the maximum is the maximum's limit.
         (5, 100, 1, 10, 10, TooManyReplicas),
         (0, 1, 0, 10, 1, DesiredWithinRange),
-        (
-            i32::MAX,
-            i32::MAX,
-            1,
-            i32::MAX,
-            i32::MAX,
-            DesiredWithinRange,
-        ),
-        (
-            i32::MAX - 1,
-            i32::MAX,
-            1,
-            i32::MAX,
-            i32::MAX,
-            DesiredWithinRange,
-        ),
+        (i32::MAX, i32::MAX, 1, i32::MAX, i32::MAX, DesiredWithinRange),
+        (i32::MAX - 1, i32::MAX, 1, i32::MAX, i32::MAX, DesiredWithinRange),
     ];
     for (current, desired, min, max, count, reason) in rows {
         let found = limit(current, desired, min, max);
-        assert_eq!(
-            found,
-            (count, reason),
-            "{current} -> {desired} in {min}..={max}"
-        );
+        assert_eq!(found, (count, reason), "{current} -> {desired} in {min}..={max}");
     }
 }
 
@@ -85,16 +61,8 @@ fn convert_desired_replicas_with_rules() {
 fn calculate_scale_limits_with_select_min() {
     let rules = rules(SelectPolicy::Min, &[(PODS, 2, 60), (PERCENT, 50, 60)]);
     let none = Events::default();
-    assert_eq!(
-        none.up_limit(now(), 1, &rules),
-        2,
-        "CalculateScaleUpLimitWithScalingRules"
-    );
-    assert_eq!(
-        none.down_limit(now(), 5, &rules),
-        3,
-        "CalculateScaleDownLimitWithBehaviors"
-    );
+    assert_eq!(none.up_limit(now(), 1, &rules), 2, "CalculateScaleUpLimitWithScalingRules");
+    assert_eq!(none.down_limit(now(), 5, &rules), 3, "CalculateScaleDownLimitWithBehaviors");
 }
 
 type Rules<'a> = &'a [(PolicyKind, i32, i32)];
@@ -105,190 +73,33 @@ fn scaling_with_rules() {
     let downs: &[(u64, i32)] = &[(10, 2), (60, 4), (110, 6)];
     let default: Rules<'_> = &[(PODS, 4, 15), (PERCENT, 100, 15)];
     // (name, current, desired, policies, earlier ups, earlier downs, count)
-    type Row<'a> = (
-        &'a str,
-        i32,
-        i32,
-        Rules<'a>,
-        &'a [(u64, i32)],
-        &'a [(u64, i32)],
-        i32,
-    );
+    type Row<'a> = (&'a str, i32, i32, Rules<'a>, &'a [(u64, i32)], &'a [(u64, i32)], i32);
     let rows: &[Row<'_>] = &[
         ("up: defaults", 10, 50, default, &[], &[], 20),
-        (
-            "up: 100 Pods, 100 %",
-            10,
-            500,
-            &[(PODS, 100, 60), (PERCENT, 100, 60)],
-            &[],
-            &[],
-            110,
-        ),
-        (
-            "up: 1 % still grows",
-            3,
-            1000,
-            &[(PERCENT, 1, 60)],
-            &[],
-            &[],
-            4,
-        ),
-        (
-            "up: 5 Pods, earlier ups",
-            100,
-            500,
-            &[(PODS, 5, 120)],
-            ups,
-            &[],
-            100,
-        ),
-        (
-            "up: 150 Pods, earlier ups",
-            100,
-            500,
-            &[(PODS, 150, 120)],
-            ups,
-            &[],
-            235,
-        ),
-        (
-            "up: 200 %, earlier ups",
-            100,
-            500,
-            &[(PERCENT, 200, 120)],
-            ups,
-            &[],
-            255,
-        ),
-        (
-            "down: 20 Pods, 1 %",
-            100,
-            2,
-            &[(PODS, 20, 60), (PERCENT, 1, 60)],
-            &[],
-            &[],
-            80,
-        ),
-        (
-            "down: 50 %, earlier downs",
-            100,
-            0,
-            &[(PERCENT, 50, 120)],
-            &[],
-            downs,
-            56,
-        ),
+        ("up: 100 Pods, 100 %", 10, 500, &[(PODS, 100, 60), (PERCENT, 100, 60)], &[], &[], 110),
+        ("up: 1 % still grows", 3, 1000, &[(PERCENT, 1, 60)], &[], &[], 4),
+        ("up: 5 Pods, earlier ups", 100, 500, &[(PODS, 5, 120)], ups, &[], 100),
+        ("up: 150 Pods, earlier ups", 100, 500, &[(PODS, 150, 120)], ups, &[], 235),
+        ("up: 200 %, earlier ups", 100, 500, &[(PERCENT, 200, 120)], ups, &[], 255),
+        ("down: 20 Pods, 1 %", 100, 2, &[(PODS, 20, 60), (PERCENT, 1, 60)], &[], &[], 80),
+        ("down: 50 %, earlier downs", 100, 0, &[(PERCENT, 50, 120)], &[], downs, 56),
         // Further rows, reasoned from the rules.
-        (
-            "up: downs in the period give room",
-            100,
-            500,
-            &[(PODS, 20, 120)],
-            &[],
-            downs,
-            132,
-        ),
-        (
-            "down: ups in the period take room",
-            100,
-            0,
-            &[(PODS, 20, 120)],
-            ups,
-            &[],
-            65,
-        ),
-        (
-            "up: an event exactly a period old is out",
-            100,
-            500,
-            &[(PODS, 20, 110)],
-            ups,
-            &[],
-            114,
-        ),
-        (
-            "up: percent rounds up",
-            7,
-            100,
-            &[(PERCENT, 10, 60)],
-            &[],
-            &[],
-            8,
-        ),
-        (
-            "down: percent truncates",
-            7,
-            0,
-            &[(PERCENT, 10, 60)],
-            &[],
-            &[],
-            6,
-        ),
-        (
-            "down: 29 % of 7 is 4.97",
-            7,
-            0,
-            &[(PERCENT, 29, 60)],
-            &[],
-            &[],
-            4,
-        ),
-        (
-            "down: more than 100 %",
-            7,
-            0,
-            &[(PERCENT, 150, 60)],
-            &[],
-            &[],
-            0,
-        ),
-        (
-            "up: a limit below the count holds it",
-            9,
-            99,
-            &[(PODS, 1, 60)],
-            &[(5, 8)],
-            &[],
-            9,
-        ),
-        (
-            "down: a limit above the count holds it",
-            2,
-            0,
-            &[(PODS, 1, 60)],
-            &[],
-            &[(5, 8)],
-            2,
-        ),
-        (
-            "up: saturates",
-            i32::MAX - 1,
-            i32::MAX,
-            &[(PODS, i32::MAX, 60)],
-            &[],
-            &[],
-            i32::MAX,
-        ),
-        (
-            "up: percent saturates",
-            i32::MAX - 1,
-            i32::MAX,
-            &[(PERCENT, i32::MAX, 60)],
-            &[],
-            &[],
-            i32::MAX,
-        ),
+        ("up: downs in the period give room", 100, 500, &[(PODS, 20, 120)], &[], downs, 132),
+        ("down: ups in the period take room", 100, 0, &[(PODS, 20, 120)], ups, &[], 65),
+        ("up: an event exactly a period old is out", 100, 500, &[(PODS, 20, 110)], ups, &[], 114),
+        ("up: percent rounds up", 7, 100, &[(PERCENT, 10, 60)], &[], &[], 8),
+        ("down: percent truncates", 7, 0, &[(PERCENT, 10, 60)], &[], &[], 6),
+        ("down: 29 % of 7 is 4.97", 7, 0, &[(PERCENT, 29, 60)], &[], &[], 4),
+        ("down: more than 100 %", 7, 0, &[(PERCENT, 150, 60)], &[], &[], 0),
+        ("up: a limit below the count holds it", 9, 99, &[(PODS, 1, 60)], &[(5, 8)], &[], 9),
+        ("down: a limit above the count holds it", 2, 0, &[(PODS, 1, 60)], &[], &[(5, 8)], 2),
+        ("up: saturates", i32::MAX - 1, i32::MAX, &[(PODS, i32::MAX, 60)], &[], &[], i32::MAX),
+        ("up: percent saturates", i32::MAX - 1, i32::MAX, &[(PERCENT, i32::MAX, 60)], &[], &[], i32::MAX),
     ];
     for &(name, current, desired, policies, ups, downs, count) in rows {
-        let behavior = Behavior {
-            scale_up: rules(SelectPolicy::Max, policies),
-            scale_down: rules(SelectPolicy::Max, policies),
-        };
-        let events = Events {
-            up: changes(ups),
-            down: changes(downs),
-        };
+        let behavior =
+            Behavior { scale_up: rules(SelectPolicy::Max, policies), scale_down: rules(SelectPolicy::Max, policies) };
+        let events = Events { up: changes(ups), down: changes(downs) };
         let bounds = (0, i32::MAX);
         let found = limit_with_behavior(&events, now(), current, desired, bounds, &behavior);
         assert_eq!(found.0, count, "{name}");
@@ -300,9 +111,7 @@ fn disabled_holds_each_direction_alone() {
     let mut behavior = default_behavior();
     behavior.scale_up.select = SelectPolicy::Disabled;
     let events = Events::default();
-    let go = |behavior: &Behavior, desired| {
-        limit_with_behavior(&events, now(), 10, desired, (1, 100), behavior)
-    };
+    let go = |behavior: &Behavior, desired| limit_with_behavior(&events, now(), 10, desired, (1, 100), behavior);
     assert_eq!(go(&behavior, 50), (10, ConditionReason::ScaleUpLimit));
     assert_eq!(go(&behavior, 5), (5, ConditionReason::DesiredWithinRange));
     behavior = default_behavior();
@@ -312,9 +121,7 @@ fn disabled_holds_each_direction_alone() {
 }
 
 fn recommendations(list: &[(u64, i32)]) -> Recommendations {
-    Recommendations {
-        entries: list.iter().map(|&(s, n)| (ago(s), n)).collect(),
-    }
+    Recommendations { entries: list.iter().map(|&(s, n)| (ago(s), n)).collect() }
 }
 
 #[test]
@@ -325,11 +132,7 @@ fn normalize_desired_replicas() {
     assert_eq!(found, (5, ConditionReason::ScaleDownStabilized));
     assert_eq!(log.len(), 3, "the two older than the window are gone");
     let mut log = recommendations(&[(300, 10)]);
-    assert_eq!(
-        stabilize(&mut log, now(), 3, window).0,
-        10,
-        "exactly the window old counts"
-    );
+    assert_eq!(stabilize(&mut log, now(), 3, window).0, 10, "exactly the window old counts");
     let mut log = recommendations(&[(60, 2)]);
     let found = stabilize(&mut log, now(), 3, window);
     assert_eq!(found, (3, ConditionReason::ReadyForNewScale));
@@ -338,118 +141,19 @@ fn normalize_desired_replicas() {
 #[test]
 fn both_windows_together() {
     use ConditionReason::*;
-    type Row<'a> = (
-        &'a str,
-        &'a [(u64, i32)],
-        i32,
-        i32,
-        u64,
-        u64,
-        i32,
-        ConditionReason,
-    );
+    type Row<'a> = (&'a str, &'a [(u64, i32)], i32, i32, u64, u64, i32, ConditionReason);
     // (name, recommendations, current, wanted, up window, down window, count, reason)
     let rows: &[Row<'_>] = &[
-        (
-            "no windows",
-            &[(10, 1), (5, 99)],
-            5,
-            8,
-            0,
-            0,
-            8,
-            ReadyForNewScale,
-        ),
-        (
-            "up window: the least",
-            &[(40, 6), (20, 9)],
-            5,
-            12,
-            45,
-            0,
-            6,
-            ScaleUpStabilized,
-        ),
-        (
-            "up window: one below the count holds it",
-            &[(40, 2)],
-            5,
-            12,
-            45,
-            0,
-            5,
-            ScaleUpStabilized,
-        ),
-        (
-            "down window: the most",
-            &[(40, 4), (20, 3)],
-            5,
-            1,
-            0,
-            60,
-            4,
-            ScaleDownStabilized,
-        ),
-        (
-            "down window: one above the count holds it",
-            &[(40, 9)],
-            5,
-            1,
-            0,
-            60,
-            5,
-            ScaleDownStabilized,
-        ),
-        (
-            "both: up to the least of the up window",
-            &[(40, 7), (20, 20)],
-            5,
-            12,
-            45,
-            60,
-            7,
-            ScaleUpStabilized,
-        ),
-        (
-            "both: a swing holds",
-            &[(40, 2), (20, 20)],
-            5,
-            12,
-            45,
-            60,
-            5,
-            ScaleUpStabilized,
-        ),
-        (
-            "both: down to the most of the down window",
-            &[(40, 4), (20, 1)],
-            5,
-            2,
-            45,
-            60,
-            4,
-            ScaleDownStabilized,
-        ),
-        (
-            "exactly the window old is out",
-            &[(45, 2)],
-            5,
-            12,
-            45,
-            0,
-            12,
-            ReadyForNewScale,
-        ),
-        (
-            "the longer window outlives the shorter",
-            &[(50, 4)],
-            5,
-            1,
-            45,
-            60,
-            4,
-            ScaleDownStabilized,
-        ),
+        ("no windows", &[(10, 1), (5, 99)], 5, 8, 0, 0, 8, ReadyForNewScale),
+        ("up window: the least", &[(40, 6), (20, 9)], 5, 12, 45, 0, 6, ScaleUpStabilized),
+        ("up window: one below the count holds it", &[(40, 2)], 5, 12, 45, 0, 5, ScaleUpStabilized),
+        ("down window: the most", &[(40, 4), (20, 3)], 5, 1, 0, 60, 4, ScaleDownStabilized),
+        ("down window: one above the count holds it", &[(40, 9)], 5, 1, 0, 60, 5, ScaleDownStabilized),
+        ("both: up to the least of the up window", &[(40, 7), (20, 20)], 5, 12, 45, 60, 7, ScaleUpStabilized),
+        ("both: a swing holds", &[(40, 2), (20, 20)], 5, 12, 45, 60, 5, ScaleUpStabilized),
+        ("both: down to the most of the down window", &[(40, 4), (20, 1)], 5, 2, 45, 60, 4, ScaleDownStabilized),
+        ("exactly the window old is out", &[(45, 2)], 5, 12, 45, 0, 12, ReadyForNewScale),
+        ("the longer window outlives the shorter", &[(50, 4)], 5, 1, 45, 60, 4, ScaleDownStabilized),
     ];
     for &(name, list, current, wanted, up, down, count, reason) in rows {
         let mut log = recommendations(list);
@@ -465,11 +169,7 @@ fn an_old_change_gives_its_place_to_a_new_one() {
     let mut log = changes(&[(200, 1), (100, 2), (10, 4)]);
     log.record(now(), now(), 8, longest);
     assert_eq!(log.len(), 3);
-    let period = |period_seconds| Policy {
-        kind: PODS,
-        value: 1,
-        period_seconds,
-    };
+    let period = |period_seconds| Policy { kind: PODS, value: 1, period_seconds };
     assert_eq!(log.within(now(), &period(15)), 12);
     // The 2 of 100 s ago has gone, the 1 of 200 s ago still counts for longer periods.
     assert_eq!(log.within(now(), &period(300)), 13);

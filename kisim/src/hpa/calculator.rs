@@ -171,10 +171,7 @@ impl Calculator {
         metrics: &[PodMetric],
     ) -> Result<Proposal, MetricError> {
         let grouped = self.group(Some(of.resource), pods, metrics)?;
-        let requests = pods
-            .iter()
-            .map(|pod| request(pod, of))
-            .collect::<Result<Vec<i64>, _>>()?;
+        let requests = pods.iter().map(|pod| request(pod, of)).collect::<Result<Vec<i64>, _>>()?;
 
         let (mut used, mut requested, mut counted) = (0_i128, 0_i128, 0_i128);
         for (group, request) in grouped.groups.iter().zip(&requests) {
@@ -186,10 +183,7 @@ impl Calculator {
         }
         let percent = percent_of(used, requested)?;
         let ratio = f64::from(percent) / f64::from(target);
-        let reading = Reading::Utilization {
-            percent,
-            average_milli: saturate(used / counted.max(1)),
-        };
+        let reading = Reading::Utilization { percent, average_milli: saturate(used / counted.max(1)) };
         let proposal = |replicas| Proposal { replicas, reading };
         if let Some(replicas) = self.without_filling(&grouped, current, ratio) {
             return Ok(proposal(replicas));
@@ -229,10 +223,7 @@ impl Calculator {
         let ratio_of = |mean: i64| mean as f64 / target as f64;
         let average = mean(grouped.total, grouped.values);
         let ratio = ratio_of(average);
-        let proposal = |replicas| Proposal {
-            replicas,
-            reading: Reading::AverageMilli(average),
-        };
+        let proposal = |replicas| Proposal { replicas, reading: Reading::AverageMilli(average) };
         if let Some(replicas) = self.without_filling(&grouped, current, ratio) {
             return Ok(proposal(replicas));
         }
@@ -269,16 +260,10 @@ impl Calculator {
             if pods.is_empty() {
                 return Err(MetricError::NoPods);
             }
-            let ready = pods
-                .iter()
-                .filter(|p| p.phase == PodPhase::Running && p.ready == Some(true))
-                .count();
+            let ready = pods.iter().filter(|p| p.phase == PodPhase::Running && p.ready == Some(true)).count();
             ceil_replicas(ratio * ready as f64)
         };
-        Ok(Proposal {
-            replicas,
-            reading: Reading::ValueMilli(value),
-        })
+        Ok(Proposal { replicas, reading: Reading::ValueMilli(value) })
     }
 
     /// A value against a target per pod (`GetExternalPerPodMetricReplicas`).
@@ -297,10 +282,7 @@ impl Calculator {
         } else {
             (value as f64 / f64::from(status_replicas)).ceil() as i64
         };
-        Proposal {
-            replicas,
-            reading: Reading::AverageMilli(average),
-        }
+        Proposal { replicas, reading: Reading::AverageMilli(average) }
     }
 
     /// The count where no pod has to be filled in: none without a value, and none unready that a
@@ -350,10 +332,7 @@ impl Calculator {
         let groups: Vec<Group> = pods
             .iter()
             .map(|pod| {
-                let metric = metrics
-                    .binary_search_by_key(&pod.id, |m| m.pod)
-                    .ok()
-                    .and_then(|i| metrics.get(i));
+                let metric = metrics.binary_search_by_key(&pod.id, |m| m.pod).ok().and_then(|i| metrics.get(i));
                 let group = self.group_of(resource, pod, metric);
                 if matches!(group, Group::Ignored | Group::Unready)
                     && let Some(metric) = metric
@@ -367,19 +346,10 @@ impl Calculator {
         if values == 0 {
             return Err(MetricError::NoUsablePods);
         }
-        Ok(Grouped {
-            groups,
-            total,
-            values,
-        })
+        Ok(Grouped { groups, total, values })
     }
 
-    fn group_of(
-        &self,
-        resource: Option<&ResourceName>,
-        pod: &PodStatus,
-        metric: Option<&PodMetric>,
-    ) -> Group {
+    fn group_of(&self, resource: Option<&ResourceName>, pod: &PodStatus, metric: Option<&PodMetric>) -> Group {
         if pod.deleting || matches!(pod.phase, PodPhase::Failed | PodPhase::Succeeded) {
             return Group::Ignored;
         }
@@ -459,25 +429,20 @@ fn request(pod: &PodStatus, of: ResourceOf<'_>) -> Result<i64, MetricError> {
         if of.container.is_some_and(|name| name != container.name) {
             continue;
         }
-        let request = container
-            .requests
-            .iter()
-            .find(|(resource, _)| resource == of.resource)
-            .ok_or_else(|| MetricError::MissingRequest {
+        let request = container.requests.iter().find(|(resource, _)| resource == of.resource).ok_or_else(|| {
+            MetricError::MissingRequest {
                 resource: of.resource.clone(),
                 container: container.name.clone(),
                 pod: pod.id,
-            })?;
+            }
+        })?;
         if of.container.is_some() {
             return Ok(request.1);
         }
         sum = sum.saturating_add(request.1);
     }
     match of.container {
-        Some(name) => Err(MetricError::MissingContainer {
-            container: name.to_owned(),
-            pod: pod.id,
-        }),
+        Some(name) => Err(MetricError::MissingContainer { container: name.to_owned(), pod: pod.id }),
         None => Ok(sum),
     }
 }

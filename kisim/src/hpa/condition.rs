@@ -66,9 +66,7 @@ impl ConditionReason {
     /// others.
     pub(super) const fn message(self) -> &'static str {
         match self {
-            Self::SucceededGetScale => {
-                "the HPA controller was able to get the target's current scale"
-            }
+            Self::SucceededGetScale => "the HPA controller was able to get the target's current scale",
             Self::ReadyForNewScale => "recommended size matches current size",
             Self::ScaleUpStabilized => {
                 "recent recommendations were lower than current one, applying the lowest recent recommendation"
@@ -76,22 +74,12 @@ impl ConditionReason {
             Self::ScaleDownStabilized => {
                 "recent recommendations were higher than current one, applying the highest recent recommendation"
             }
-            Self::ScalingDisabled => {
-                "scaling is disabled since the replica count of the target is zero"
-            }
+            Self::ScalingDisabled => "scaling is disabled since the replica count of the target is zero",
             Self::DesiredWithinRange => "the desired count is within the acceptable range",
-            Self::TooFewReplicas => {
-                "the desired replica count is less than the minimum replica count"
-            }
-            Self::TooManyReplicas => {
-                "the desired replica count is more than the maximum replica count"
-            }
-            Self::ScaleUpLimit => {
-                "the desired replica count is increasing faster than the maximum scale rate"
-            }
-            Self::ScaleDownLimit => {
-                "the desired replica count is decreasing faster than the maximum scale rate"
-            }
+            Self::TooFewReplicas => "the desired replica count is less than the minimum replica count",
+            Self::TooManyReplicas => "the desired replica count is more than the maximum replica count",
+            Self::ScaleUpLimit => "the desired replica count is increasing faster than the maximum scale rate",
+            Self::ScaleDownLimit => "the desired replica count is decreasing faster than the maximum scale rate",
             Self::SucceededRescale
             | Self::ValidMetricFound
             | Self::FailedGetResourceMetric
@@ -133,13 +121,7 @@ pub(super) struct Conditions {
 
 impl Conditions {
     /// Sets a condition with the message of its reason.
-    pub(super) fn set(
-        &mut self,
-        now: SimTime,
-        kind: ConditionKind,
-        status: bool,
-        reason: ConditionReason,
-    ) {
+    pub(super) fn set(&mut self, now: SimTime, kind: ConditionKind, status: bool, reason: ConditionReason) {
         self.set_with(now, kind, status, reason, Cow::Borrowed(reason.message()));
     }
 
@@ -161,13 +143,7 @@ impl Conditions {
                 condition.reason = reason;
                 condition.message = message;
             }
-            None => self.list.push(Condition {
-                kind,
-                status,
-                reason,
-                message,
-                since: now,
-            }),
+            None => self.list.push(Condition { kind, status, reason, message, since: now }),
         }
     }
 

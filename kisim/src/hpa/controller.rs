@@ -7,9 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use super::behavior::{
-    Events, Recommendations, limit, limit_with_behavior, stabilize, stabilize_with_behavior,
-};
+use super::behavior::{Events, Recommendations, limit, limit_with_behavior, stabilize, stabilize_with_behavior};
 use super::calculator::{Calculator, MetricError, Proposal, ResourceOf, Tolerances, plus};
 use super::condition::{Condition, ConditionKind, ConditionReason, Conditions};
 use super::input::{HpaInputs, MetricInput, PodMetric};
@@ -147,12 +145,8 @@ impl Hpa {
     pub fn new(spec: HpaSpec, settings: ControllerSettings) -> Self {
         let rules = spec.behavior.as_ref();
         let tolerances = Tolerances {
-            down: rules
-                .and_then(|b| b.scale_down.tolerance)
-                .unwrap_or(settings.tolerance),
-            up: rules
-                .and_then(|b| b.scale_up.tolerance)
-                .unwrap_or(settings.tolerance),
+            down: rules.and_then(|b| b.scale_down.tolerance).unwrap_or(settings.tolerance),
+            up: rules.and_then(|b| b.scale_up.tolerance).unwrap_or(settings.tolerance),
         };
         Self {
             metric_names: spec.metrics.iter().map(ToString::to_string).collect(),
@@ -185,12 +179,7 @@ impl Hpa {
         let current = inputs.spec_replicas;
         let (min, max) = (self.spec.min_replicas, self.spec.max_replicas);
         self.recommendations.begin(now, current);
-        self.set(
-            now,
-            ConditionKind::AbleToScale,
-            true,
-            ConditionReason::SucceededGetScale,
-        );
+        self.set(now, ConditionKind::AbleToScale, true, ConditionReason::SucceededGetScale);
         let mut decision = HpaDecision {
             current,
             desired: current,
@@ -204,12 +193,7 @@ impl Hpa {
         };
 
         if current == 0 && min != 0 {
-            self.set(
-                now,
-                ConditionKind::ScalingActive,
-                false,
-                ConditionReason::ScalingDisabled,
-            );
+            self.set(now, ConditionKind::ScalingActive, false, ConditionReason::ScalingDisabled);
         } else if current > max {
             decision.desired = max;
             decision.rescale = Some(RescaleReason::AboveMaximum);
@@ -230,10 +214,7 @@ impl Hpa {
                 ConditionKind::AbleToScale,
                 true,
                 ConditionReason::SucceededRescale,
-                Cow::Owned(format!(
-                    "the HPA controller was able to update the target scale to {}",
-                    decision.desired
-                )),
+                Cow::Owned(format!("the HPA controller was able to update the target scale to {}", decision.desired)),
             );
             // Without `behavior` nothing ever asks for the events.
             if let Some(behavior) = &self.spec.behavior {
@@ -251,11 +232,7 @@ impl Hpa {
     }
 
     /// What each metric asks for.
-    fn proposals(
-        &self,
-        now: SimTime,
-        inputs: &HpaInputs<'_>,
-    ) -> Vec<Result<Proposal, MetricError>> {
+    fn proposals(&self, now: SimTime, inputs: &HpaInputs<'_>) -> Vec<Result<Proposal, MetricError>> {
         let calculator = Calculator {
             now,
             tolerances: self.tolerances,
@@ -308,18 +285,13 @@ impl Hpa {
                     ConditionKind::ScalingActive,
                     false,
                     self.failure_reason(i),
-                    Cow::Owned(format!(
-                        "the HPA was unable to compute the replica count: {}",
-                        error.first
-                    )),
+                    Cow::Owned(format!("the HPA was unable to compute the replica count: {}", error.first)),
                 );
                 Err(error)
             }
             (error, _) => {
                 let name = metric.map_or("", |i| self.metric_name(i));
-                let message = format!(
-                    "the HPA was able to successfully calculate a replica count from {name}"
-                );
+                let message = format!("the HPA was able to successfully calculate a replica count from {name}");
                 self.conditions.set_with(
                     now,
                     ConditionKind::ScalingActive,
@@ -327,11 +299,7 @@ impl Hpa {
                     ConditionReason::ValidMetricFound,
                     Cow::Owned(message),
                 );
-                Ok(Computed {
-                    replicas,
-                    metric,
-                    error,
-                })
+                Ok(Computed { replicas, metric, error })
             }
         }
     }
@@ -342,9 +310,7 @@ impl Hpa {
 
     fn failure_reason(&self, index: usize) -> ConditionReason {
         match self.spec.metrics.get(index) {
-            Some(MetricSpec::ContainerResource { .. }) => {
-                ConditionReason::FailedGetContainerResourceMetric
-            }
+            Some(MetricSpec::ContainerResource { .. }) => ConditionReason::FailedGetContainerResourceMetric,
             Some(MetricSpec::Pods { .. }) => ConditionReason::FailedGetPodsMetric,
             Some(MetricSpec::Object { .. }) => ConditionReason::FailedGetObjectMetric,
             Some(MetricSpec::External { .. }) => ConditionReason::FailedGetExternalMetric,
@@ -371,8 +337,7 @@ impl Hpa {
                 let (up, down) = windows(behavior, down_default);
                 let stabilized = stabilize_with_behavior(log, now, current, recommended, up, down);
                 let events = &self.events;
-                let limited =
-                    limit_with_behavior(events, now, current, stabilized.0, bounds, behavior);
+                let limited = limit_with_behavior(events, now, current, stabilized.0, bounds, behavior);
                 (stabilized, limited)
             }
         };
@@ -401,14 +366,9 @@ impl Hpa {
 /// The windows for scaling up and down.
 fn windows(behavior: &Behavior, down_default: Duration) -> (Duration, Duration) {
     let window = |seconds: Option<i32>, default: Duration| {
-        seconds.map_or(default, |s| {
-            Duration::from_secs(u64::try_from(s).unwrap_or(0))
-        })
+        seconds.map_or(default, |s| Duration::from_secs(u64::try_from(s).unwrap_or(0)))
     };
-    (
-        window(behavior.scale_up.window_seconds, Duration::ZERO),
-        window(behavior.scale_down.window_seconds, down_default),
-    )
+    (window(behavior.scale_up.window_seconds, Duration::ZERO), window(behavior.scale_down.window_seconds, down_default))
 }
 
 /// What one metric asks for (`computeReplicasForMetric`).
@@ -423,43 +383,28 @@ fn propose(
         let (current, pods) = (inputs.spec_replicas, inputs.pods);
         match target {
             ResourceTarget::Utilization(percent) => {
-                let of = ResourceOf {
-                    resource,
-                    container,
-                };
+                let of = ResourceOf { resource, container };
                 calculator.utilization(current, percent, of, pods, values)
             }
-            ResourceTarget::AverageValue(milli) => {
-                calculator.average(current, milli, Some(resource), pods, values)
-            }
+            ResourceTarget::AverageValue(milli) => calculator.average(current, milli, Some(resource), pods, values),
         }
     };
     match metric {
         MetricSpec::Resource { resource, target } => resource_proposal(resource, None, *target),
-        MetricSpec::ContainerResource {
-            resource,
-            container,
-            target,
-        } => resource_proposal(resource, Some(container), *target),
-        MetricSpec::Pods { average_milli, .. } => calculator.average(
-            inputs.spec_replicas,
-            *average_milli,
-            None,
-            inputs.pods,
-            pod_values(answer)?,
-        ),
+        MetricSpec::ContainerResource { resource, container, target } => {
+            resource_proposal(resource, Some(container), *target)
+        }
+        MetricSpec::Pods { average_milli, .. } => {
+            calculator.average(inputs.spec_replicas, *average_milli, None, inputs.pods, pod_values(answer)?)
+        }
         MetricSpec::Object { target, .. } => {
             let value = match answer {
                 MetricInput::Single(milli) => *milli,
                 other => return Err(wrong_form(other, "one value")),
             };
             match target {
-                ValueTarget::Value(milli) => {
-                    calculator.value(inputs.spec_replicas, *milli, value, inputs.pods)
-                }
-                ValueTarget::AverageValue(milli) => {
-                    Ok(calculator.value_per_pod(inputs.status_replicas, *milli, value))
-                }
+                ValueTarget::Value(milli) => calculator.value(inputs.spec_replicas, *milli, value, inputs.pods),
+                ValueTarget::AverageValue(milli) => Ok(calculator.value_per_pod(inputs.status_replicas, *milli, value)),
             }
         }
         MetricSpec::External { target, .. } => {
@@ -502,9 +447,7 @@ fn capped_sum(series: &[i64]) -> i64 {
 /// below zero on the way is taken for one that overflowed, and stands at the largest number
 /// (`GetExternalPerPodMetricReplicas`).
 fn sum_of_positive(series: &[i64]) -> i64 {
-    let sum = series.iter().try_fold(0, |sum: i64, value| {
-        sum.checked_add(*value).filter(|sum| *sum >= 0)
-    });
+    let sum = series.iter().try_fold(0, |sum: i64, value| sum.checked_add(*value).filter(|sum| *sum >= 0));
     sum.unwrap_or(i64::MAX)
 }
 
@@ -519,9 +462,7 @@ fn pod_values(answer: &MetricInput) -> Result<&[PodMetric], MetricError> {
 fn wrong_form(answer: &MetricInput, expected: &'static str) -> MetricError {
     let found = match answer {
         MetricInput::Unavailable(reason) => {
-            return MetricError::Unavailable {
-                reason: reason.clone(),
-            };
+            return MetricError::Unavailable { reason: reason.clone() };
         }
         MetricInput::PodValues(_) => "a value per pod",
         MetricInput::Single(_) => "one value",

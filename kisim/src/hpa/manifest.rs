@@ -6,12 +6,11 @@ use std::fmt;
 
 use super::quantity::Quantity;
 use super::spec::{
-    Behavior, HpaSpec, LabelRequirement, MetricId, MetricSpec, ObjectRef, Policy, PolicyKind,
-    ResourceName, ResourceTarget, ScalingRules, SelectPolicy, Selector, ValueTarget,
+    Behavior, HpaSpec, LabelRequirement, MetricId, MetricSpec, ObjectRef, Policy, PolicyKind, ResourceName,
+    ResourceTarget, ScalingRules, SelectPolicy, Selector, ValueTarget,
 };
 use super::wire::{
-    Header, Identifier, Manifest, Metric, MetricType, PolicyFields, Reference, RulesFields, Target,
-    TargetType,
+    Header, Identifier, Manifest, Metric, MetricType, PolicyFields, Reference, RulesFields, Target, TargetType,
 };
 
 const KIND: &str = "HorizontalPodAutoscaler";
@@ -63,10 +62,8 @@ pub enum ManifestError {
 /// Reads a manifest; see [`HpaSpec::from_yaml`].
 pub(super) fn read(text: &str, file: &str) -> Result<HpaSpec, ManifestError> {
     let check = Check { file };
-    let syntax = |error: serde_norway::Error| ManifestError::Syntax {
-        file: file.to_owned(),
-        detail: error.to_string(),
-    };
+    let syntax =
+        |error: serde_norway::Error| ManifestError::Syntax { file: file.to_owned(), detail: error.to_string() };
     // What a manifest is comes before what is wrong with it: a Deployment is not a
     // HorizontalPodAutoscaler with unknown fields.
     let header: Header = serde_norway::from_str(text).map_err(syntax)?;
@@ -82,12 +79,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn is_type(
-        &self,
-        field: &'static str,
-        found: Option<&str>,
-        expected: &'static str,
-    ) -> Result<(), ManifestError> {
+    fn is_type(&self, field: &'static str, found: Option<&str>, expected: &'static str) -> Result<(), ManifestError> {
         if found == Some(expected) {
             return Ok(());
         }
@@ -99,12 +91,7 @@ impl Check<'_> {
         })
     }
 
-    fn fail(
-        &self,
-        field: impl Into<String>,
-        found: impl fmt::Display,
-        expected: impl Into<String>,
-    ) -> ManifestError {
+    fn fail(&self, field: impl Into<String>, found: impl fmt::Display, expected: impl Into<String>) -> ManifestError {
         ManifestError::Value {
             file: self.file.to_owned(),
             field: field.into(),
@@ -137,17 +124,10 @@ impl Check<'_> {
             metrics.push(self.metric(&format!("spec.metrics[{i}]"), metric)?);
         }
         if metrics.is_empty() {
-            metrics.push(MetricSpec::Resource {
-                resource: ResourceName::Cpu,
-                target: ResourceTarget::Utilization(80),
-            });
+            metrics.push(MetricSpec::Resource { resource: ResourceName::Cpu, target: ResourceTarget::Utilization(80) });
         }
         if min_replicas == 0 && !metrics.iter().any(MetricSpec::is_object_or_external) {
-            return Err(self.fail(
-                "spec.minReplicas",
-                0,
-                "at least 1 without a metric of type Object or External",
-            ));
+            return Err(self.fail("spec.minReplicas", 0, "at least 1 without a metric of type Object or External"));
         }
 
         let behavior = match spec.behavior {
@@ -210,11 +190,7 @@ impl Check<'_> {
             MetricType::External => "external",
         };
         if let Some((other, _)) = sources.iter().find(|(name, set)| *set && *name != own) {
-            return Err(self.fail(
-                format!("{path}.{other}"),
-                "present",
-                format!("only `{own}`, by the metric's type"),
-            ));
+            return Err(self.fail(format!("{path}.{other}"), "present", format!("only `{own}`, by the metric's type")));
         }
         let absent = || self.fail(format!("{path}.{own}"), "absent", "the metric's source");
         let path = format!("{path}.{own}");
@@ -244,8 +220,7 @@ impl Check<'_> {
             MetricType::Object => {
                 let source = metric.object.ok_or_else(absent)?;
                 MetricSpec::Object {
-                    described: self
-                        .reference(&format!("{path}.describedObject"), source.described_object)?,
+                    described: self.reference(&format!("{path}.describedObject"), source.described_object)?,
                     metric: self.identifier(&path, source.metric)?,
                     target: self.object_target(&path, &source.target)?,
                 }
@@ -267,26 +242,14 @@ impl Check<'_> {
                 .match_expressions
                 .unwrap_or_default()
                 .into_iter()
-                .map(|e| LabelRequirement {
-                    key: e.key,
-                    operator: e.operator,
-                    values: e.values.unwrap_or_default(),
-                })
+                .map(|e| LabelRequirement { key: e.key, operator: e.operator, values: e.values.unwrap_or_default() })
                 .collect(),
         });
-        Ok(MetricId {
-            name: self.filled(&format!("{path}.metric.name"), fields.name)?,
-            selector,
-        })
+        Ok(MetricId { name: self.filled(&format!("{path}.metric.name"), fields.name)?, selector })
     }
 
     /// A target's quantity in thousandths, above 0.
-    fn positive(
-        &self,
-        path: &str,
-        field: &str,
-        quantity: Option<Quantity>,
-    ) -> Result<Option<i64>, ManifestError> {
+    fn positive(&self, path: &str, field: &str, quantity: Option<Quantity>) -> Result<Option<i64>, ManifestError> {
         match quantity.map(Quantity::milli) {
             Some(milli) if milli <= 0 => {
                 let found = format!("{milli}m");
@@ -306,11 +269,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn resource_target(
-        &self,
-        path: &str,
-        target: &Target,
-    ) -> Result<ResourceTarget, ManifestError> {
+    fn resource_target(&self, path: &str, target: &Target) -> Result<ResourceTarget, ManifestError> {
         self.without(path, "value", target.value.is_some())?;
         let average = self.positive(path, "averageValue", target.average_value)?;
         match (target.average_utilization, average) {
@@ -320,16 +279,12 @@ impl Check<'_> {
             }
             (Some(percent), None) => Ok(ResourceTarget::Utilization(percent)),
             (None, Some(milli)) => Ok(ResourceTarget::AverageValue(milli)),
-            (Some(_), Some(_)) => Err(self.fail(
-                format!("{path}.target.averageValue"),
-                "present",
-                "either it or averageUtilization",
-            )),
-            (None, None) => Err(self.fail(
-                format!("{path}.target.averageUtilization"),
-                "absent",
-                "either it or averageValue",
-            )),
+            (Some(_), Some(_)) => {
+                Err(self.fail(format!("{path}.target.averageValue"), "present", "either it or averageUtilization"))
+            }
+            (None, None) => {
+                Err(self.fail(format!("{path}.target.averageUtilization"), "absent", "either it or averageValue"))
+            }
         }
     }
 
@@ -337,11 +292,10 @@ impl Check<'_> {
         self.without(path, "value", target.value.is_some())?;
         let utilization = target.average_utilization.is_some();
         self.without(path, "averageUtilization", utilization)?;
-        self.positive(path, "averageValue", target.average_value)?
-            .ok_or_else(|| {
-                let field = format!("{path}.target.averageValue");
-                self.fail(field, "absent", "the mean to keep the pods at")
-            })
+        self.positive(path, "averageValue", target.average_value)?.ok_or_else(|| {
+            let field = format!("{path}.target.averageValue");
+            self.fail(field, "absent", "the mean to keep the pods at")
+        })
     }
 
     fn object_target(&self, path: &str, target: &Target) -> Result<ValueTarget, ManifestError> {
@@ -374,9 +328,7 @@ impl Check<'_> {
         match (value, average) {
             (Some(milli), None) => Ok(ValueTarget::Value(milli)),
             (None, Some(milli)) => Ok(ValueTarget::AverageValue(milli)),
-            (Some(_), Some(_)) => {
-                Err(self.fail(field("value"), "present", "either it or averageValue"))
-            }
+            (Some(_), Some(_)) => Err(self.fail(field("value"), "present", "either it or averageValue")),
             (None, None) => Err(self.fail(field("averageValue"), "absent", "either it or value")),
         }
     }
@@ -405,14 +357,7 @@ impl Check<'_> {
             return Err(self.fail(format!("{path}.tolerance"), tolerance, "at least 0"));
         }
         let policies = match fields.policies {
-            None => default_policies
-                .iter()
-                .map(|&(kind, value)| Policy {
-                    kind,
-                    value,
-                    period_seconds: 15,
-                })
-                .collect(),
+            None => default_policies.iter().map(|&(kind, value)| Policy { kind, value, period_seconds: 15 }).collect(),
             Some(list) if list.is_empty() => {
                 let field = format!("{path}.policies");
                 return Err(self.fail(field, "empty", "at least one policy"));
@@ -442,10 +387,6 @@ impl Check<'_> {
                 format!("1 to {MAX_PERIOD_SECONDS}"),
             ));
         }
-        Ok(Policy {
-            kind: fields.r#type,
-            value: fields.value,
-            period_seconds: fields.period_seconds,
-        })
+        Ok(Policy { kind: fields.r#type, value: fields.value, period_seconds: fields.period_seconds })
     }
 }

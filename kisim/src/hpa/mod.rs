@@ -33,7 +33,6 @@ pub use input::{Container, HpaInputs, MetricInput, PodMetric, PodPhase, PodStatu
 pub use manifest::ManifestError;
 pub use quantity::{Quantity, QuantityError};
 pub use spec::{
-    Behavior, HpaSpec, LabelRequirement, MetricId, MetricSpec, ObjectRef, Policy, PolicyKind,
-    ResourceName, ResourceTarget, ScalingRules, SelectPolicy, Selector, SelectorOperator,
-    ValueTarget,
+    Behavior, HpaSpec, LabelRequirement, MetricId, MetricSpec, ObjectRef, Policy, PolicyKind, ResourceName,
+    ResourceTarget, ScalingRules, SelectPolicy, Selector, SelectorOperator, ValueTarget,
 };

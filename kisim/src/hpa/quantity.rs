@@ -43,20 +43,14 @@ impl Quantity {
     /// [`QuantityError::Form`] for a text of another form, [`QuantityError::Range`] for a number
     /// whose thousandths leave 64 bits (upstream lets those overflow).
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
-        let form = || QuantityError::Form {
-            text: text.to_owned(),
-        };
-        let range = || QuantityError::Range {
-            text: text.to_owned(),
-        };
+        let form = || QuantityError::Form { text: text.to_owned() };
+        let range = || QuantityError::Range { text: text.to_owned() };
         let (negative, unsigned) = match text.as_bytes().first() {
             Some(b'-') => (true, text.get(1..).unwrap_or_default()),
             Some(b'+') => (false, text.get(1..).unwrap_or_default()),
             _ => (false, text),
         };
-        let end = unsigned
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(unsigned.len());
+        let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
         let (number, suffix) = unsigned.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if fraction.contains('.') || (whole.is_empty() && fraction.is_empty()) {
@@ -67,10 +61,7 @@ impl Quantity {
         let fraction = fraction.trim_end_matches('0');
         let mut digits: u128 = 0;
         for digit in whole.bytes().chain(fraction.bytes()) {
-            digits = digits
-                .checked_mul(10)
-                .and_then(|d| d.checked_add(u128::from(digit - b'0')))
-                .ok_or_else(range)?;
+            digits = digits.checked_mul(10).and_then(|d| d.checked_add(u128::from(digit - b'0'))).ok_or_else(range)?;
         }
         let digits = digits.checked_mul(1 << binary).ok_or_else(range)?;
         let places = i32::try_from(fraction.len()).map_err(|_| range())?;
@@ -80,15 +71,9 @@ impl Quantity {
         let magnitude = i64::try_from(magnitude).map_err(|_| range())?;
         let approximate = approximate(digits, exponent);
         Ok(if negative {
-            Self {
-                milli: -magnitude,
-                approximate: -approximate,
-            }
+            Self { milli: -magnitude, approximate: -approximate }
         } else {
-            Self {
-                milli: magnitude,
-                approximate,
-            }
+            Self { milli: magnitude, approximate }
         })
     }
 
@@ -231,10 +216,7 @@ mod tests {
             ("-1001u", -2),
             ("0.0001", 1),
             ("1.0005", 1_001),
-            (
-                "100.0000000000000000000000000000000000000000000000",
-                100_000,
-            ),
+            ("100.0000000000000000000000000000000000000000000000", 100_000),
             ("1e-99", 1),
             ("0e99", 0),
             ("9223372036854775.807", i128::from(i64::MAX)),
@@ -250,21 +232,13 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in [
-            "", "-", ".", "m", "1.2.3", "1 m", "1mm", "1K", "1e", "1ki", "0x10", "--1", "１",
-        ] {
+        for text in ["", "-", ".", "m", "1.2.3", "1 m", "1mm", "1K", "1e", "1ki", "0x10", "--1", "１"] {
             let found = Quantity::parse(text);
-            assert!(
-                matches!(found, Err(QuantityError::Form { .. })),
-                "{text}: {found:?}"
-            );
+            assert!(matches!(found, Err(QuantityError::Form { .. })), "{text}: {found:?}");
         }
         for text in ["9223372036854775.808", "1e40", "99Ei", "1e2147483647"] {
             let found = Quantity::parse(text);
-            assert!(
-                matches!(found, Err(QuantityError::Range { .. })),
-                "{text}: {found:?}"
-            );
+            assert!(matches!(found, Err(QuantityError::Range { .. })), "{text}: {found:?}");
         }
     }
 
@@ -281,11 +255,7 @@ mod tests {
             ("10", 10.0),
         ];
         for (text, float) in rows {
-            assert_eq!(
-                Quantity::parse(text).map(Quantity::approximate),
-                Ok(float),
-                "{text}"
-            );
+            assert_eq!(Quantity::parse(text).map(Quantity::approximate), Ok(float), "{text}");
         }
     }
 }

@@ -112,23 +112,16 @@ impl fmt::Display for MetricSpec {
                     write!(f, "{resource} resource utilization (percentage of request)")
                 }
             },
-            Self::ContainerResource {
-                resource, target, ..
-            } => match target {
+            Self::ContainerResource { resource, target, .. } => match target {
                 ResourceTarget::AverageValue(_) => write!(f, "{resource} resource"),
                 ResourceTarget::Utilization(_) => {
-                    write!(
-                        f,
-                        "{resource} container resource utilization (percentage of request)"
-                    )
+                    write!(f, "{resource} container resource utilization (percentage of request)")
                 }
             },
             Self::Pods { metric, .. } => write!(f, "pods metric {}", metric.name),
-            Self::Object {
-                described,
-                metric,
-                target: ValueTarget::Value(_),
-            } => write!(f, "{} metric {}", described.kind, metric.name),
+            Self::Object { described, metric, target: ValueTarget::Value(_) } => {
+                write!(f, "{} metric {}", described.kind, metric.name)
+            }
             // Upstream calls an Object metric with a target per pod external.
             Self::Object { metric, .. } | Self::External { metric, .. } => {
                 write!(f, "external metric {}(", metric.name)?;

@@ -60,8 +60,18 @@ pub fn write_timeline(path: &Path, rows: &[Row]) -> Result<(), OutputError> {
     write_csv_atomically(path, |csv| {
         let Some(first) = rows.first() else { return Ok(()) };
         let mut header: Vec<String> = [
-            "time_s", "arrival_rate", "completion_rate", "capacity_rate", "queued", "in_flight", "p50_ms", "p95_ms",
-            "p99_ms", "violations", "violation_ratio", "nodes",
+            "time_s",
+            "arrival_rate",
+            "completion_rate",
+            "capacity_rate",
+            "queued",
+            "in_flight",
+            "p50_ms",
+            "p95_ms",
+            "p99_ms",
+            "violations",
+            "violation_ratio",
+            "nodes",
         ]
         .map(String::from)
         .to_vec();

@@ -100,7 +100,11 @@ impl TelemetryConfig {
             return Some(("latency_buckets", "bounds that do not ascend".into(), "ascending bounds above 0"));
         }
         if self.window < self.scrape_interval {
-            return Some(("window", self.window.to_string(), "at least scrape_interval, or rates never have two samples"));
+            return Some((
+                "window",
+                self.window.to_string(),
+                "at least scrape_interval, or rates never have two samples",
+            ));
         }
         None
     }

@@ -15,9 +15,7 @@
 //! Servers with Dynamic Batching: A Closed-Form Characterization*), and its exact value gives the latency exactly.
 
 fn valid(arrival_rate: f64, fixed: f64, per_item: f64) -> bool {
-    [arrival_rate, fixed, per_item]
-        .iter()
-        .all(|x| x.is_finite() && *x >= 0.0)
+    [arrival_rate, fixed, per_item].iter().all(|x| x.is_finite() && *x >= 0.0)
 }
 
 /// Mean latency (waiting and service) when the mean batch size is known: exact, not a bound.
@@ -29,12 +27,7 @@ fn valid(arrival_rate: f64, fixed: f64, per_item: f64) -> bool {
 /// Source: derived in the module's description; it is the relation from which Inoue (arXiv 1912.06322) bounds.
 /// `INFINITY` when `λα ≥ 1`; `NAN` for negative or non-finite arguments, or a mean below one.
 #[must_use]
-pub fn batch_latency_given_mean_batch(
-    arrival_rate: f64,
-    fixed: f64,
-    per_item: f64,
-    mean_batch: f64,
-) -> f64 {
+pub fn batch_latency_given_mean_batch(arrival_rate: f64, fixed: f64, per_item: f64, mean_batch: f64) -> f64 {
     if !valid(arrival_rate, fixed, per_item) || mean_batch.is_nan() || mean_batch < 1.0 {
         return f64::NAN;
     }
@@ -44,8 +37,8 @@ pub fn batch_latency_given_mean_batch(
     }
     let load = arrival_rate * fixed;
     // (X − 1)/λ with the division carried out, so that it stays exact as λ → 0.
-    let excess_over_rate = (rho * per_item + 2.0 * rho * fixed + load * fixed / mean_batch)
-        / ((1.0 - rho) * (1.0 + rho));
+    let excess_over_rate =
+        (rho * per_item + 2.0 * rho * fixed + load * fixed / mean_batch) / ((1.0 - rho) * (1.0 + rho));
     let second_moment_ratio = 1.0 + arrival_rate * excess_over_rate;
     excess_over_rate / 2.0 + per_item * second_moment_ratio + fixed
 }
@@ -98,11 +91,7 @@ pub fn batch_latency_phi1(arrival_rate: f64, fixed: f64, per_item: f64) -> f64 {
 #[must_use]
 pub fn batch_latency_bound(arrival_rate: f64, fixed: f64, per_item: f64) -> f64 {
     // φ1 covers both kinds of nonsense: `min` would drop a NAN, but they are NAN together.
-    batch_latency_phi0(arrival_rate, fixed, per_item).min(batch_latency_phi1(
-        arrival_rate,
-        fixed,
-        per_item,
-    ))
+    batch_latency_phi0(arrival_rate, fixed, per_item).min(batch_latency_phi1(arrival_rate, fixed, per_item))
 }
 
 /// Exact mean batch size under dynamic batching with unlimited batches and Poisson arrivals.
@@ -139,11 +128,7 @@ pub fn batch_mean_size_exact(arrival_rate: f64, fixed: f64, per_item: f64) -> f6
         }
         d = -(-rho * d).exp_m1();
     }
-    let nothing_arrives = if d < 1e-17 {
-        (-load * sum_d).exp() / denominator
-    } else {
-        0.0
-    };
+    let nothing_arrives = if d < 1e-17 { (-load * sum_d).exp() / denominator } else { 0.0 };
     (load + nothing_arrives) / (1.0 - rho)
 }
 
@@ -226,21 +211,14 @@ mod tests {
                 }
             }
             let total: f64 = next.iter().sum();
-            let change: f64 = p
-                .iter()
-                .zip(&next)
-                .map(|(a, b)| (a - b / total).abs())
-                .sum();
+            let change: f64 = p.iter().zip(&next).map(|(a, b)| (a - b / total).abs()).sum();
             p = next.iter().map(|x| x / total).collect();
             if change < 1e-14 {
                 break;
             }
         }
         let moment = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
-            p.iter()
-                .enumerate()
-                .map(|(i, q)| q * f(i as f64 + 1.0, fixed + per_item * (i as f64 + 1.0)))
-                .sum()
+            p.iter().enumerate().map(|(i, q)| q * f(i as f64 + 1.0, fixed + per_item * (i as f64 + 1.0))).sum()
         };
         let mean_batch = moment(&|b, _| b);
         let latency = (lambda * moment(&|_, h| h * h) / 2.0 + moment(&|b, h| b * h)) / mean_batch;
@@ -248,13 +226,7 @@ mod tests {
     }
 
     /// Mean latency and mean batch size of a plain simulation, batch by batch.
-    fn from_simulation(
-        lambda: f64,
-        fixed: f64,
-        per_item: f64,
-        batches: u32,
-        seed: u64,
-    ) -> (f64, f64) {
+    fn from_simulation(lambda: f64, fixed: f64, per_item: f64, batches: u32, seed: u64) -> (f64, f64) {
         let mut rng = rand::rngs::SmallRng::seed_from_u64(seed);
         let Ok(gap) = Exp::new(lambda) else {
             return (f64::NAN, f64::NAN);
@@ -285,14 +257,8 @@ mod tests {
                 let (latency, mean_batch) = from_chain(lambda, fixed, per_item);
                 let exact = batch_latency_exact(lambda, fixed, per_item);
                 let size = batch_mean_size_exact(lambda, fixed, per_item);
-                assert!(
-                    (exact / latency - 1.0).abs() < 1e-7,
-                    "{rho}: {exact} {latency}"
-                );
-                assert!(
-                    (size / mean_batch - 1.0).abs() < 1e-7,
-                    "{rho}: {size} {mean_batch}"
-                );
+                assert!((exact / latency - 1.0).abs() < 1e-7, "{rho}: {exact} {latency}");
+                assert!((size / mean_batch - 1.0).abs() < 1e-7, "{rho}: {size} {mean_batch}");
             }
         }
     }
@@ -305,16 +271,10 @@ mod tests {
                 let (latency, size) = from_simulation(lambda, fixed, per_item, 400_000, 7);
                 let exact = batch_latency_exact(lambda, fixed, per_item);
                 let bound = batch_latency_bound(lambda, fixed, per_item);
-                assert!(
-                    (latency / exact - 1.0).abs() < 0.02,
-                    "{rho}: {latency} {exact}"
-                );
+                assert!((latency / exact - 1.0).abs() < 0.02, "{rho}: {latency} {exact}");
                 // The mean batch the simulation itself saw takes most of its noise out.
                 let given = batch_latency_given_mean_batch(lambda, fixed, per_item, size);
-                assert!(
-                    (latency / given - 1.0).abs() < 0.02,
-                    "{rho}: {latency} {given}"
-                );
+                assert!((latency / given - 1.0).abs() < 0.02, "{rho}: {latency} {given}");
                 let ratio = latency / bound;
                 assert!((0.93..1.01).contains(&ratio), "{rho}: {ratio}");
                 // Away from where the two bounds cross, the bound is within 3 %.
@@ -336,10 +296,7 @@ mod tests {
                 let lambda = load / (1.0 + ratio * load);
                 let exact = batch_latency_exact(lambda, 1.0, ratio);
                 let bound = batch_latency_bound(lambda, 1.0, ratio);
-                assert!(
-                    exact <= bound * (1.0 + 1e-12),
-                    "{ratio} {lambda}: {exact} {bound}"
-                );
+                assert!(exact <= bound * (1.0 + 1e-12), "{ratio} {lambda}: {exact} {bound}");
                 worst = worst.min(exact / bound);
             }
         }

@@ -59,16 +59,10 @@ pub fn closed_loop_response(users: u32, throughput: f64, think: f64) -> f64 {
 #[must_use]
 pub fn closed_loop_bounds(users: u32, demand: f64, think: f64) -> ThroughputBounds {
     if !valid(demand, think) {
-        return ThroughputBounds {
-            lower: f64::NAN,
-            upper: f64::NAN,
-        };
+        return ThroughputBounds { lower: f64::NAN, upper: f64::NAN };
     }
     let n = f64::from(users);
-    ThroughputBounds {
-        lower: n / (n * demand + think),
-        upper: (1.0 / demand).min(n / (demand + think)),
-    }
+    ThroughputBounds { lower: n / (n * demand + think), upper: (1.0 / demand).min(n / (demand + think)) }
 }
 
 /// Exact mean values of `users` at one first-come-first-served station with exponential service of mean `demand` and
@@ -81,28 +75,13 @@ pub fn closed_loop_bounds(users: u32, demand: f64, think: f64) -> ThroughputBoun
 #[must_use]
 pub fn closed_loop_mva(users: u32, demand: f64, think: f64) -> ClosedLoop {
     if !valid(demand, think) {
-        return ClosedLoop {
-            throughput: f64::NAN,
-            response: f64::NAN,
-            number: f64::NAN,
-            utilisation: f64::NAN,
-        };
+        return ClosedLoop { throughput: f64::NAN, response: f64::NAN, number: f64::NAN, utilisation: f64::NAN };
     }
-    let mut state = ClosedLoop {
-        throughput: 0.0,
-        response: demand,
-        number: 0.0,
-        utilisation: 0.0,
-    };
+    let mut state = ClosedLoop { throughput: 0.0, response: demand, number: 0.0, utilisation: 0.0 };
     for n in 1..=users {
         let response = demand * (1.0 + state.number);
         let throughput = f64::from(n) / (response + think);
-        state = ClosedLoop {
-            throughput,
-            response,
-            number: throughput * response,
-            utilisation: throughput * demand,
-        };
+        state = ClosedLoop { throughput, response, number: throughput * response, utilisation: throughput * demand };
     }
     state
 }
@@ -126,12 +105,7 @@ mod tests {
 
     #[test]
     fn mean_value_analysis_agrees_with_the_machine_repairman() {
-        for (users, demand, think) in [
-            (1, 1.0, 1.0),
-            (2, 0.5, 3.0),
-            (20, 0.1, 1.5),
-            (60, 0.02, 1.5),
-        ] {
+        for (users, demand, think) in [(1, 1.0, 1.0), (2, 0.5, 3.0), (20, 0.1, 1.5), (60, 0.02, 1.5)] {
             let (throughput, number) = repairman(users, demand, think);
             let mva = closed_loop_mva(users, demand, think);
             assert!((mva.throughput / throughput - 1.0).abs() < 1e-12);

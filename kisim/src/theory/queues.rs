@@ -65,12 +65,7 @@ pub fn mmc_mean_wait(arrival_rate: f64, service_rate: f64, servers: u32) -> f64 
 /// Returns `NAN` for arguments outside the domain.
 #[must_use]
 pub fn mmc_wait_tail(arrival_rate: f64, service_rate: f64, servers: u32, time: f64) -> f64 {
-    if servers == 0
-        || !valid(arrival_rate)
-        || !valid(service_rate)
-        || service_rate == 0.0
-        || !valid(time)
-    {
+    if servers == 0 || !valid(arrival_rate) || !valid(service_rate) || service_rate == 0.0 || !valid(time) {
         return f64::NAN;
     }
     let spare = f64::from(servers) * service_rate - arrival_rate;
@@ -194,13 +189,9 @@ mod tests {
     #[test]
     fn erlang_b_agrees_with_the_published_tables() {
         // Erlang B tables (for instance ITU-D, Handbook on Teletraffic Engineering): offered load for a given loss.
-        for (servers, offered, loss) in [
-            (1, 0.0101, 0.01),
-            (10, 4.461, 0.01),
-            (10, 5.084, 0.02),
-            (30, 21.93, 0.02),
-            (100, 84.06, 0.01),
-        ] {
+        for (servers, offered, loss) in
+            [(1, 0.0101, 0.01), (10, 4.461, 0.01), (10, 5.084, 0.02), (30, 21.93, 0.02), (100, 84.06, 0.01)]
+        {
             close(erlang_b(servers, offered), loss, 2e-3);
         }
     }
@@ -273,9 +264,8 @@ mod tests {
     fn the_tail_integrates_to_the_mean() {
         let (lambda, mu, servers) = (3.2, 1.0, 4);
         let step = 1e-3;
-        let integral: f64 = (0..40_000)
-            .map(|i| mmc_wait_tail(lambda, mu, servers, (f64::from(i) + 0.5) * step) * step)
-            .sum();
+        let integral: f64 =
+            (0..40_000).map(|i| mmc_wait_tail(lambda, mu, servers, (f64::from(i) + 0.5) * step) * step).sum();
         close(integral, mmc_mean_wait(lambda, mu, servers), 1e-4);
     }
 

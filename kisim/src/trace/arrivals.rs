@@ -36,38 +36,19 @@ struct ArrivalRows {
 
 impl Arrivals {
     /// The arrivals among `rows`, beginning with the first in `range`.
-    pub(super) fn new(
-        rows: Rows,
-        format: TraceFormat,
-        range: TimeRange,
-    ) -> Result<Arrivals, TraceError> {
+    pub(super) fn new(rows: Rows, format: TraceFormat, range: TimeRange) -> Result<Arrivals, TraceError> {
         let column = match format {
             TraceFormat::AzureLlm => TimeColumn::WallClock(rows.column("TIMESTAMP", format)?),
-            TraceFormat::Mooncake => {
-                TimeColumn::Decimal(rows.column("timestamp_ms", format)?, TimeUnit::Milliseconds)
-            }
+            TraceFormat::Mooncake => TimeColumn::Decimal(rows.column("timestamp_ms", format)?, TimeUnit::Milliseconds),
             _ => match rows.column("timestamp_s", format) {
                 Ok(column) => TimeColumn::Decimal(column, TimeUnit::Seconds),
-                Err(_) => TimeColumn::Decimal(
-                    rows.column("timestamp_ms", format)?,
-                    TimeUnit::Milliseconds,
-                ),
+                Err(_) => TimeColumn::Decimal(rows.column("timestamp_ms", format)?, TimeUnit::Milliseconds),
             },
         };
-        let mut source = Box::new(ArrivalRows {
-            rows,
-            column,
-            range,
-            origin: None,
-            previous: 0,
-            previous_text: String::new(),
-        });
+        let mut source =
+            Box::new(ArrivalRows { rows, column, range, origin: None, previous: 0, previous_text: String::new() });
         match source.next_arrival()? {
-            Some(first) => Ok(Arrivals {
-                source,
-                first: Some(first),
-                finished: false,
-            }),
+            Some(first) => Ok(Arrivals { source, first: Some(first), finished: false }),
             None => Err(source.nothing_in_range()),
         }
     }
@@ -160,9 +141,7 @@ mod tests {
     }
 
     fn nanos(trace: Result<Trace, TraceError>) -> Vec<u64> {
-        arrivals(trace)
-            .map(|arrival| arrival.unwrap().as_nanos())
-            .collect()
+        arrivals(trace).map(|arrival| arrival.unwrap().as_nanos()).collect()
     }
 
     #[test]
@@ -179,14 +158,8 @@ mod tests {
         let text = "timestamp_ms,input_length,output_length,n_hash_blocks\n1000,1,1,1\n1000.5,1,1,1\n1277,1,1,1\n";
         assert_eq!(nanos(open(text)), [0, 500_000, 277_000_000]);
         assert_eq!(nanos(open("timestamp_ms\n5\n7\n")), [0, 2_000_000]);
-        assert_eq!(
-            nanos(open("\u{feff}timestamp_s\n5\n7.000000001\n\n\n")),
-            [0, 2_000_000_001]
-        );
-        assert_eq!(
-            nanos(open("size,timestamp_s\n1,5\n1,7\n")),
-            [0, 2_000_000_000]
-        );
+        assert_eq!(nanos(open("\u{feff}timestamp_s\n5\n7.000000001\n\n\n")), [0, 2_000_000_001]);
+        assert_eq!(nanos(open("size,timestamp_s\n1,5\n1,7\n")), [0, 2_000_000_000]);
         assert_eq!(
             nanos(open_with(text, &as_format(TraceFormat::Timestamps))),
             [0, 500_000, 277_000_000],
@@ -198,20 +171,14 @@ mod tests {
     fn a_range_skips_rezeroes_and_stops() {
         let text = "timestamp_s\n100\n101\n102\n103\n104\nnot a number\n";
         assert_eq!(nanos(open_with(text, &range(1.5, 1.5))), [500_000_000]);
-        assert_eq!(
-            nanos(open_with(text, &range(1.0, 3.0))),
-            [0, 1_000_000_000, 2_000_000_000]
-        );
+        assert_eq!(nanos(open_with(text, &range(1.0, 3.0))), [0, 1_000_000_000, 2_000_000_000]);
         let text = message(open_with("timestamp_s\n100\n101\n", &range(5.0, 2.5)));
         assert_eq!(
             text,
             ", field timestamp_s: found rows up to 1 s after the trace's start, expected some in the requested range \
              from 5 s to before 7.5 s"
         );
-        let options = TraceOptions {
-            duration: Some(std::time::Duration::ZERO),
-            ..TraceOptions::default()
-        };
+        let options = TraceOptions { duration: Some(std::time::Duration::ZERO), ..TraceOptions::default() };
         let error = open_with("timestamp_s\n0\n1\n", &options).unwrap_err();
         assert!(matches!(error, TraceError::NoRowsInRange { .. }), "{error}");
     }
@@ -224,22 +191,9 @@ mod tests {
         }
         text.push_str("broken\n999\n");
         let mut arrivals = arrivals(open(&text));
-        assert_eq!(
-            arrivals.by_ref().take(998).filter(Result::is_ok).count(),
-            998
-        );
+        assert_eq!(arrivals.by_ref().take(998).filter(Result::is_ok).count(), 998);
         let error = arrivals.next().unwrap().unwrap_err();
-        assert!(
-            matches!(
-                error,
-                TraceError::BadField {
-                    line: 1000,
-                    field: "timestamp_s",
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, TraceError::BadField { line: 1000, field: "timestamp_s", .. }), "{error}");
         assert!(arrivals.next().is_none());
     }
 
@@ -254,10 +208,7 @@ mod tests {
         let mut arrivals = arrivals(Trace::open(file.path(), &TraceOptions::default()));
         arrivals.next().unwrap().unwrap();
         writeln!(file, "100000.5").unwrap();
-        assert_eq!(
-            arrivals.last().unwrap().unwrap().as_nanos(),
-            100_000_500_000_000
-        );
+        assert_eq!(arrivals.last().unwrap().unwrap().as_nanos(), 100_000_500_000_000);
     }
 
     #[test]
@@ -265,17 +216,14 @@ mod tests {
         let mut unsorted = arrivals(open("timestamp_s\n0\n2\n1.5\n"));
         let error = unsorted.by_ref().find_map(Result::err).unwrap();
         assert!(
-            error.to_string().ends_with(
-                ", line 4, field timestamp_s: found 1.5 after 2, expected times that never decrease"
-            ),
+            error
+                .to_string()
+                .ends_with(", line 4, field timestamp_s: found 1.5 after 2, expected times that never decrease"),
             "{error}"
         );
         assert!(unsorted.next().is_none());
         let skipped = message(open_with("timestamp_s\n5\n4\n100\n", &range(50.0, 100.0)));
-        assert!(
-            skipped.starts_with(", line 3"),
-            "skipped rows are checked as well: {skipped}"
-        );
+        assert!(skipped.starts_with(", line 3"), "skipped rows are checked as well: {skipped}");
     }
 
     #[test]
@@ -298,12 +246,7 @@ mod tests {
         );
         let mut far = arrivals(open("timestamp_s\n0\n1e30\n"));
         let error = far.find_map(Result::err).unwrap();
-        assert!(
-            error
-                .to_string()
-                .contains("expected a time within 584 years"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("expected a time within 584 years"), "{error}");
     }
 
     #[test]

@@ -67,11 +67,7 @@ impl ClientWindows {
             let (start, window) = columns.parse(&row)?;
             if let Some((client, last)) = previous {
                 if window.client < client {
-                    return Err(row.unsorted(
-                        columns.client,
-                        &client.to_string(),
-                        "rows sorted by client",
-                    ));
+                    return Err(row.unsorted(columns.client, &client.to_string(), "rows sorted by client"));
                 }
                 if window.client == client && start <= last {
                     let expected = "a later time in every row of a client";
@@ -109,29 +105,21 @@ impl ClientWindows {
         for group in rows.chunk_by(|left, right| left.0 == right.0) {
             end += group.len();
             let start = group.first().map_or(0, |(start, _)| *start);
-            if let Some((start, length)) =
-                range.clip(start, start.saturating_add(SERVEGEN_WINDOW_NANOS))
-            {
+            if let Some((start, length)) = range.clip(start, start.saturating_add(SERVEGEN_WINDOW_NANOS)) {
                 windows.push((start, length, end));
             }
         }
-        ClientWindows {
-            clients: rows.into_iter().map(|(_, client)| client).collect(),
-            windows,
-        }
+        ClientWindows { clients: rows.into_iter().map(|(_, client)| client).collect(), windows }
     }
 
     /// The windows in order of time, each with its clients.
     pub fn groups(&self) -> impl Iterator<Item = ClientGroup<'_>> {
         let begins = std::iter::once(0).chain(self.windows.iter().map(|(_, _, end)| *end));
-        self.windows
-            .iter()
-            .zip(begins)
-            .map(|((start, length, end), begin)| ClientGroup {
-                start: *start,
-                length: *length,
-                clients: self.clients.get(begin..*end).unwrap_or_default(),
-            })
+        self.windows.iter().zip(begins).map(|((start, length, end), begin)| ClientGroup {
+            start: *start,
+            length: *length,
+            clients: self.clients.get(begin..*end).unwrap_or_default(),
+        })
     }
 
     /// Rows in the requested range: one per client and window.
@@ -154,9 +142,7 @@ impl ClientWindows {
 
     /// Where the last window ends.
     pub fn end(&self) -> SimTime {
-        let end = |(start, length, _): &(SimTime, SimTime, usize)| {
-            start.as_nanos().saturating_add(length.as_nanos())
-        };
+        let end = |(start, length, _): &(SimTime, SimTime, usize)| start.as_nanos().saturating_add(length.as_nanos());
         SimTime::from_nanos(self.windows.last().map_or(0, end))
     }
 
@@ -166,14 +152,9 @@ impl ClientWindows {
         let mut passed = 0;
         let (mut requests, mut weighted_cv) = (0.0, 0.0);
         for group in self.groups() {
-            statistics.pass(SimTime::from_nanos(
-                group.start.as_nanos().saturating_sub(passed),
-            ));
+            statistics.pass(SimTime::from_nanos(group.start.as_nanos().saturating_sub(passed)));
             statistics.push(group.length, group.rate());
-            passed = group
-                .start
-                .as_nanos()
-                .saturating_add(group.length.as_nanos());
+            passed = group.start.as_nanos().saturating_add(group.length.as_nanos());
             for client in group.clients {
                 let sent = client.rate * group.length.as_secs_f64();
                 requests += sent;
@@ -228,15 +209,7 @@ impl ClientColumns {
             "Weibull" => InterarrivalDistribution::Weibull { shape, scale },
             _ => return Err(row.bad_field(self.law, "Gamma or Weibull")),
         };
-        Ok((
-            start,
-            ClientWindow {
-                client,
-                rate,
-                cv,
-                interarrival,
-            },
-        ))
+        Ok((start, ClientWindow { client, rate, cv, interarrival }))
     }
 }
 
@@ -247,7 +220,8 @@ mod tests {
     use super::*;
 
     const HEADER: &str = "client,timestamp_s,rate_req_per_s,cv,dist,param1,param2\n";
-    const ROWS: &str = "0,600,2,1,Gamma,1,0.5\n0,1800,4,2,Gamma,0.25,1\n3,0,1,3,Weibull,0.5,0.5\n3,600,1,1,Weibull,1,1\n";
+    const ROWS: &str =
+        "0,600,2,1,Gamma,1,0.5\n0,1800,4,2,Gamma,0.25,1\n3,0,1,3,Weibull,0.5,0.5\n3,600,1,1,Weibull,1,1\n";
 
     fn clients(trace: Result<Trace, TraceError>) -> ClientWindows {
         match trace.unwrap() {
@@ -258,18 +232,10 @@ mod tests {
 
     /// Start and length in seconds, client numbers and total rate.
     fn groups(clients: &ClientWindows) -> Vec<(f64, f64, Vec<u32>, f64)> {
-        let ids =
-            |group: &ClientGroup<'_>| group.clients.iter().map(|client| client.client).collect();
+        let ids = |group: &ClientGroup<'_>| group.clients.iter().map(|client| client.client).collect();
         clients
             .groups()
-            .map(|group| {
-                (
-                    group.start.as_secs_f64(),
-                    group.length.as_secs_f64(),
-                    ids(&group),
-                    group.rate(),
-                )
-            })
+            .map(|group| (group.start.as_secs_f64(), group.length.as_secs_f64(), ids(&group), group.rate()))
             .collect()
     }
 
@@ -278,31 +244,18 @@ mod tests {
         let all = clients(open(format!("{HEADER}{ROWS}")));
         assert_eq!(
             groups(&all),
-            [
-                (0.0, 600.0, vec![3], 1.0),
-                (600.0, 600.0, vec![0, 3], 3.0),
-                (1800.0, 600.0, vec![0], 4.0)
-            ]
+            [(0.0, 600.0, vec![3], 1.0), (600.0, 600.0, vec![0, 3], 3.0), (1800.0, 600.0, vec![0], 4.0)]
         );
-        assert_eq!(
-            (all.len(), all.client_ids(), all.end().as_secs_f64()),
-            (4, vec![0, 3], 2400.0)
-        );
+        assert_eq!((all.len(), all.client_ids(), all.end().as_secs_f64()), (4, vec![0, 3], 2400.0));
         let summary = all.summary();
-        assert_eq!(
-            (summary.count, summary.mean_load, summary.peak_load),
-            (4, 2.0, 4.0)
-        );
+        assert_eq!((summary.count, summary.mean_load, summary.peak_load), (4, 2.0, 4.0));
         assert_eq!(summary.interarrival_cv, Some((3.0 + 2.0 + 1.0 + 8.0) / 8.0));
     }
 
     #[test]
     fn only_the_range_is_kept() {
         let part = clients(open_with(format!("{HEADER}{ROWS}"), &range(700.0, 1200.0)));
-        assert_eq!(
-            groups(&part),
-            [(0.0, 500.0, vec![0, 3], 3.0), (1100.0, 100.0, vec![0], 4.0)]
-        );
+        assert_eq!(groups(&part), [(0.0, 500.0, vec![0, 3], 3.0), (1100.0, 100.0, vec![0], 4.0)]);
         assert_eq!(part.end().as_secs_f64(), 1200.0);
         assert_eq!(
             message(open_with(format!("{HEADER}{ROWS}"), &range(2400.0, 600.0))),
@@ -332,43 +285,16 @@ mod tests {
     #[test]
     fn bad_rows_are_named() {
         for (row, expected) in [
-            (
-                "x,0,2,1,Gamma,1,0.5",
-                "client: found 'x', expected a client's number",
-            ),
-            (
-                "0,30,2,1,Gamma,1,0.5",
-                "timestamp_s: found '30', expected a multiple of 600 s",
-            ),
-            (
-                "0,0,-2,1,Gamma,1,0.5",
-                "rate_req_per_s: found the negative number -2, expected 0 or more",
-            ),
-            (
-                "0,0,2,inf,Gamma,1,0.5",
-                "cv: found inf, expected a finite number",
-            ),
-            (
-                "0,0,2,1,Pareto,1,0.5",
-                "dist: found 'Pareto', expected Gamma or Weibull",
-            ),
-            (
-                "0,0,2,1,Gamma,0,0.5",
-                "param1: found '0', expected a shape above 0",
-            ),
-            (
-                "0,0,2,1,Gamma,1,",
-                "param2: found '', expected a scale in seconds above 0",
-            ),
+            ("x,0,2,1,Gamma,1,0.5", "client: found 'x', expected a client's number"),
+            ("0,30,2,1,Gamma,1,0.5", "timestamp_s: found '30', expected a multiple of 600 s"),
+            ("0,0,-2,1,Gamma,1,0.5", "rate_req_per_s: found the negative number -2, expected 0 or more"),
+            ("0,0,2,inf,Gamma,1,0.5", "cv: found inf, expected a finite number"),
+            ("0,0,2,1,Pareto,1,0.5", "dist: found 'Pareto', expected Gamma or Weibull"),
+            ("0,0,2,1,Gamma,0,0.5", "param1: found '0', expected a shape above 0"),
+            ("0,0,2,1,Gamma,1,", "param2: found '', expected a scale in seconds above 0"),
         ] {
-            assert_eq!(
-                message(open(format!("{HEADER}{row}\n"))),
-                format!(", line 2, field {expected}")
-            );
+            assert_eq!(message(open(format!("{HEADER}{row}\n"))), format!(", line 2, field {expected}"));
         }
-        assert_eq!(
-            message(open(HEADER)),
-            ", line 2: found the end of the file, expected a row under the header"
-        );
+        assert_eq!(message(open(HEADER)), ", line 2: found the end of the file, expected a row under the header");
     }
 }

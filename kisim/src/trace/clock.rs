@@ -60,18 +60,12 @@ pub(super) fn parse_decimal_time(text: &str, unit: TimeUnit) -> Result<i128, Num
         return Ok((value * 10f64.powi(digits as i32)).round() as i128);
     }
     let kept = fraction.get(..digits).unwrap_or(fraction);
-    let round_up = fraction
-        .as_bytes()
-        .get(digits)
-        .is_some_and(|digit| *digit >= b'5');
+    let round_up = fraction.as_bytes().get(digits).is_some_and(|digit| *digit >= b'5');
     let nanos = whole
         .bytes()
         .chain(kept.bytes())
         .chain(std::iter::repeat_n(b'0', digits - kept.len()))
-        .fold(0i128, |sum, digit| {
-            sum.saturating_mul(10)
-                .saturating_add(i128::from(digit - b'0'))
-        });
+        .fold(0i128, |sum, digit| sum.saturating_mul(10).saturating_add(i128::from(digit - b'0')));
     Ok(nanos.saturating_add(i128::from(round_up)))
 }
 
@@ -80,15 +74,11 @@ pub(super) fn parse_decimal_time(text: &str, unit: TimeUnit) -> Result<i128, Num
 /// An offset (`Z`, `+00:00`) is honoured; without one the clock is read as UTC, which has no daylight-saving jumps.
 pub(super) fn parse_wall_clock(text: &str) -> Option<i128> {
     // A calendar date is ten characters, so a sign behind them belongs to an offset and not to the date.
-    let has_offset = text
-        .get(10..)
-        .is_some_and(|time| time.contains(['Z', 'z', '+', '-']));
+    let has_offset = text.get(10..).is_some_and(|time| time.contains(['Z', 'z', '+', '-']));
     let instant = if has_offset {
         text.parse::<Timestamp>().ok()?
     } else {
-        Offset::UTC
-            .to_timestamp(text.parse::<DateTime>().ok()?)
-            .ok()?
+        Offset::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok()?
     };
     Some(instant.as_nanosecond())
 }
@@ -104,23 +94,13 @@ mod tests {
         assert_eq!(seconds("1.5"), Ok(1_500_000_000));
         assert_eq!(seconds(".25"), Ok(250_000_000));
         assert_eq!(seconds("7."), Ok(7_000_000_000));
-        assert_eq!(
-            seconds("1700158623.123456789"),
-            Ok(1_700_158_623_123_456_789)
-        );
+        assert_eq!(seconds("1700158623.123456789"), Ok(1_700_158_623_123_456_789));
         assert_eq!(seconds("0.0000000015"), Ok(2));
         assert_eq!(seconds("0.00000000149"), Ok(1));
         assert_eq!(seconds("+1"), Ok(1_000_000_000));
         assert_eq!(seconds("1e-3"), Ok(1_000_000));
-        assert_eq!(
-            parse_decimal_time("277.5", TimeUnit::Milliseconds),
-            Ok(277_500_000)
-        );
-        assert_eq!(
-            seconds(&"9".repeat(60)),
-            Ok(i128::MAX),
-            "out of any range, and no overflow"
-        );
+        assert_eq!(parse_decimal_time("277.5", TimeUnit::Milliseconds), Ok(277_500_000));
+        assert_eq!(seconds(&"9".repeat(60)), Ok(i128::MAX), "out of any range, and no overflow");
     }
 
     #[test]
@@ -138,10 +118,7 @@ mod tests {
     fn wall_clocks_keep_their_fraction() {
         let base = parse_wall_clock("2023-11-16 18:17:03").unwrap();
         assert_eq!(base, 1_700_158_623_000_000_000);
-        assert_eq!(
-            parse_wall_clock("2023-11-16 18:17:03.9799600"),
-            Some(base + 979_960_000)
-        );
+        assert_eq!(parse_wall_clock("2023-11-16 18:17:03.9799600"), Some(base + 979_960_000));
         assert_eq!(parse_wall_clock("2023-11-16T18:17:03"), Some(base));
         assert_eq!(parse_wall_clock("2023-11-16 18:17:03+00:00"), Some(base));
         assert_eq!(parse_wall_clock("2023-11-16 19:17:03+01:00"), Some(base));

@@ -61,15 +61,9 @@ impl TraceFormat {
     pub const fn columns(self) -> &'static [&'static [&'static str]] {
         match self {
             TraceFormat::AzureLlm => &[&["TIMESTAMP", "ContextTokens", "GeneratedTokens"]],
-            TraceFormat::ServegenClients => &[&[
-                "client",
-                "timestamp_s",
-                "rate_req_per_s",
-                "cv",
-                "dist",
-                "param1",
-                "param2",
-            ]],
+            TraceFormat::ServegenClients => {
+                &[&["client", "timestamp_s", "rate_req_per_s", "cv", "dist", "param1", "param2"]]
+            }
             TraceFormat::ServegenRates => &[&["timestamp_s", "total_rate_req_per_s"]],
             TraceFormat::Mooncake => &[&["timestamp_ms", "input_length", "output_length"]],
             TraceFormat::Nab => &[&["timestamp", "value"]],
@@ -82,9 +76,7 @@ impl TraceFormat {
 
     /// The format whose columns `header` has, or `None`.
     pub fn detect<S: AsRef<str>>(header: &[S]) -> Option<TraceFormat> {
-        TraceFormat::ALL
-            .into_iter()
-            .find(|format| format.matches(header))
+        TraceFormat::ALL.into_iter().find(|format| format.matches(header))
     }
 
     /// Whether `header` has the columns of this format.
@@ -95,20 +87,14 @@ impl TraceFormat {
 
     /// The columns as a message shows them: `a,b or c`.
     pub(super) fn columns_text(self) -> String {
-        let sets: Vec<String> = self
-            .columns()
-            .iter()
-            .map(|columns| columns.join(","))
-            .collect();
+        let sets: Vec<String> = self.columns().iter().map(|columns| columns.join(",")).collect();
         sets.join(" or ")
     }
 
     /// Every format with its columns, as a message shows them.
     pub(super) fn describe_all() -> String {
-        let all: Vec<String> = TraceFormat::ALL
-            .iter()
-            .map(|format| format!("{format} ({})", format.columns_text()))
-            .collect();
+        let all: Vec<String> =
+            TraceFormat::ALL.iter().map(|format| format!("{format} ({})", format.columns_text())).collect();
         all.join("; ")
     }
 }
@@ -134,9 +120,7 @@ impl FromStr for TraceFormat {
         TraceFormat::ALL
             .into_iter()
             .find(|format| format.name() == text)
-            .ok_or_else(|| ParseTraceFormatError {
-                found: super::error::quoted(text),
-            })
+            .ok_or_else(|| ParseTraceFormatError { found: super::error::quoted(text) })
     }
 }
 
@@ -151,10 +135,7 @@ mod tests {
             assert_eq!(format.to_string().parse(), Ok(format));
         }
         let error = "csv".parse::<TraceFormat>().unwrap_err().to_string();
-        assert!(
-            error.contains("'csv'") && error.contains("azure-llm, servegen-clients"),
-            "{error}"
-        );
+        assert!(error.contains("'csv'") && error.contains("azure-llm, servegen-clients"), "{error}");
     }
 
     #[test]
@@ -165,42 +146,25 @@ mod tests {
                 let mut more = columns.to_vec();
                 more.reverse();
                 more.push("extra");
-                assert_eq!(
-                    TraceFormat::detect(&more),
-                    Some(format),
-                    "extra columns and any order are accepted"
-                );
+                assert_eq!(TraceFormat::detect(&more), Some(format), "extra columns and any order are accepted");
             }
         }
         assert_eq!(TraceFormat::detect(&["time", "value"]), None);
-        assert_eq!(
-            TraceFormat::detect(&["timestamp"]),
-            None,
-            "names are compared whole and with their case"
-        );
+        assert_eq!(TraceFormat::detect(&["timestamp"]), None, "names are compared whole and with their case");
     }
 
     #[test]
     fn an_unknown_header_is_shown_with_the_known_formats() {
         let text = message(open("when,how_many\n1,2\n"));
-        assert!(
-            text.starts_with(", line 1: found the header 'when,how_many', expected"),
-            "{text}"
-        );
+        assert!(text.starts_with(", line 1: found the header 'when,how_many', expected"), "{text}");
         for format in TraceFormat::ALL {
-            assert!(
-                text.contains(format.name()) && text.contains(&format.columns_text()),
-                "{text}"
-            );
+            assert!(text.contains(format.name()) && text.contains(&format.columns_text()), "{text}");
         }
     }
 
     #[test]
     fn a_requested_format_must_fit_the_header() {
-        let text = message(open_with(
-            "period,count\n1998-05-01 00:00:00,3\n",
-            &as_format(TraceFormat::Nab),
-        ));
+        let text = message(open_with("period,count\n1998-05-01 00:00:00,3\n", &as_format(TraceFormat::Nab)));
         assert_eq!(
             text,
             ", line 1: found the header 'period,count', expected the columns of the format nab: timestamp,value"

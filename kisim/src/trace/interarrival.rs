@@ -37,9 +37,7 @@ impl InterarrivalDistribution {
     pub fn mean(self) -> f64 {
         match self {
             InterarrivalDistribution::Gamma { shape, scale } => shape * scale,
-            InterarrivalDistribution::Weibull { shape, scale } => {
-                scale * ln_gamma(1.0 + 1.0 / shape).exp()
-            }
+            InterarrivalDistribution::Weibull { shape, scale } => scale * ln_gamma(1.0 + 1.0 / shape).exp(),
         }
     }
 
@@ -60,14 +58,12 @@ impl InterarrivalDistribution {
     /// A `mean` that is not positive and finite gives a scale that is not, either.
     pub fn with_mean(self, mean: f64) -> Self {
         match self {
-            InterarrivalDistribution::Gamma { shape, .. } => InterarrivalDistribution::Gamma {
-                shape,
-                scale: mean / shape,
-            },
-            InterarrivalDistribution::Weibull { shape, .. } => InterarrivalDistribution::Weibull {
-                shape,
-                scale: mean * (-ln_gamma(1.0 + 1.0 / shape)).exp(),
-            },
+            InterarrivalDistribution::Gamma { shape, .. } => {
+                InterarrivalDistribution::Gamma { shape, scale: mean / shape }
+            }
+            InterarrivalDistribution::Weibull { shape, .. } => {
+                InterarrivalDistribution::Weibull { shape, scale: mean * (-ln_gamma(1.0 + 1.0 / shape)).exp() }
+            }
         }
     }
 }
@@ -82,18 +78,11 @@ fn ln_gamma(x: f64) -> f64 {
     }
     let inverse = 1.0 / shifted;
     let square = inverse * inverse;
-    let series = [
-        1.0 / 1188.0,
-        -1.0 / 1680.0,
-        1.0 / 1260.0,
-        -1.0 / 360.0,
-        1.0 / 12.0,
-    ]
-    .into_iter()
-    .fold(0.0, |sum, term| sum * square + term)
+    let series = [1.0 / 1188.0, -1.0 / 1680.0, 1.0 / 1260.0, -1.0 / 360.0, 1.0 / 12.0]
+        .into_iter()
+        .fold(0.0, |sum, term| sum * square + term)
         * inverse;
-    (shifted - 0.5) * shifted.ln() - shifted + 0.5 * std::f64::consts::TAU.ln() + series
-        - product.ln()
+    (shifted - 0.5) * shifted.ln() - shifted + 0.5 * std::f64::consts::TAU.ln() + series - product.ln()
 }
 
 #[cfg(test)]
@@ -102,40 +91,22 @@ mod tests {
 
     #[test]
     fn laws_have_their_textbook_moments() {
-        let close = |left: f64, right: f64| {
-            assert!((left / right - 1.0).abs() < 1e-12, "{left} is not {right}")
-        };
-        let gamma = InterarrivalDistribution::Gamma {
-            shape: 0.25,
-            scale: 2.0,
-        };
+        let close = |left: f64, right: f64| assert!((left / right - 1.0).abs() < 1e-12, "{left} is not {right}");
+        let gamma = InterarrivalDistribution::Gamma { shape: 0.25, scale: 2.0 };
         close(gamma.mean(), 0.5);
         close(gamma.cv(), 2.0);
         close(gamma.with_mean(3.0).mean(), 3.0);
-        let exponential = InterarrivalDistribution::Weibull {
-            shape: 1.0,
-            scale: 0.2,
-        };
+        let exponential = InterarrivalDistribution::Weibull { shape: 1.0, scale: 0.2 };
         close(exponential.mean(), 0.2);
         close(exponential.cv(), 1.0);
         // Γ(3) = 2 and Γ(5) = 24.
-        let weibull = InterarrivalDistribution::Weibull {
-            shape: 0.5,
-            scale: 3.0,
-        };
+        let weibull = InterarrivalDistribution::Weibull { shape: 0.5, scale: 3.0 };
         close(weibull.mean(), 6.0);
         close(weibull.cv(), 5f64.sqrt());
         close(weibull.with_mean(0.7).mean(), 0.7);
         close(weibull.with_mean(0.7).cv(), 5f64.sqrt());
         close(ln_gamma(1.5), (std::f64::consts::PI.sqrt() / 2.0).ln());
         close(ln_gamma(171.0), (1..=170).map(|n| f64::from(n).ln()).sum());
-        assert!(
-            InterarrivalDistribution::Weibull {
-                shape: 1e-3,
-                scale: 1.0
-            }
-            .mean()
-            .is_infinite()
-        );
+        assert!(InterarrivalDistribution::Weibull { shape: 1e-3, scale: 1.0 }.mean().is_infinite());
     }
 }

@@ -100,23 +100,17 @@ impl Trace {
         };
         let range = TimeRange::new(options.start, options.duration);
         if options.series.is_some() && format != TraceFormat::Kisim {
-            return Err(TraceError::SeriesUnsupported {
-                path: path.to_path_buf(),
-                format,
-            });
+            return Err(TraceError::SeriesUnsupported { path: path.to_path_buf(), format });
         }
         match format {
             TraceFormat::AzureLlm | TraceFormat::Mooncake | TraceFormat::Timestamps => {
                 Arrivals::new(rows, format, range).map(Trace::Arrivals)
             }
-            TraceFormat::ServegenRates
-            | TraceFormat::Nab
-            | TraceFormat::WorldCup98
-            | TraceFormat::Rates => RateWindows::read(rows, format, range).map(Trace::Rates),
-            TraceFormat::ServegenClients => ClientWindows::read(rows, range).map(Trace::Clients),
-            TraceFormat::Kisim => {
-                UserSteps::read(rows, options.series.as_deref(), range).map(Trace::Users)
+            TraceFormat::ServegenRates | TraceFormat::Nab | TraceFormat::WorldCup98 | TraceFormat::Rates => {
+                RateWindows::read(rows, format, range).map(Trace::Rates)
             }
+            TraceFormat::ServegenClients => ClientWindows::read(rows, range).map(Trace::Clients),
+            TraceFormat::Kisim => UserSteps::read(rows, options.series.as_deref(), range).map(Trace::Users),
         }
     }
 
@@ -144,45 +138,21 @@ mod tests {
     fn every_sample_opens_under_its_detected_format() {
         for format in TraceFormat::ALL {
             let path = sample(&format!("{format}.csv"));
-            let summary = Trace::open(&path, &TraceOptions::default())
-                .unwrap()
-                .summary()
-                .unwrap();
+            let summary = Trace::open(&path, &TraceOptions::default()).unwrap().summary().unwrap();
             assert!(summary.count > 1, "{format}: {summary:?}");
             assert!(summary.duration.as_nanos() > 0, "{format}: {summary:?}");
-            assert!(
-                summary.peak_load >= summary.mean_load && summary.mean_load > 0.0,
-                "{format}: {summary:?}"
-            );
-            let named = TraceOptions {
-                format: Some(format),
-                ..TraceOptions::default()
-            };
-            assert_eq!(
-                Trace::open(&path, &named).unwrap().summary().unwrap(),
-                summary
-            );
-            assert!(
-                std::fs::metadata(&path).unwrap().len() <= 4096,
-                "{format}: the sample is larger than 4 KiB"
-            );
+            assert!(summary.peak_load >= summary.mean_load && summary.mean_load > 0.0, "{format}: {summary:?}");
+            let named = TraceOptions { format: Some(format), ..TraceOptions::default() };
+            assert_eq!(Trace::open(&path, &named).unwrap().summary().unwrap(), summary);
+            assert!(std::fs::metadata(&path).unwrap().len() <= 4096, "{format}: the sample is larger than 4 KiB");
         }
     }
 
     #[test]
     fn series_is_refused_where_a_file_holds_one_series() {
         let trace = file("timestamp_s\n0\n");
-        let options = TraceOptions {
-            series: Some("a".into()),
-            ..TraceOptions::default()
-        };
+        let options = TraceOptions { series: Some("a".into()), ..TraceOptions::default() };
         let error = Trace::open(trace.path(), &options).unwrap_err();
-        assert!(matches!(
-            error,
-            TraceError::SeriesUnsupported {
-                format: TraceFormat::Timestamps,
-                ..
-            }
-        ));
+        assert!(matches!(error, TraceError::SeriesUnsupported { format: TraceFormat::Timestamps, .. }));
     }
 }

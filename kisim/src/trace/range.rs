@@ -18,10 +18,7 @@ impl TimeRange {
         // 584 years, more than any trace has, stand for a longer duration.
         let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         let start = start.map_or(0, nanos);
-        TimeRange {
-            start,
-            end: duration.map(|duration| start.saturating_add(nanos(duration))),
-        }
+        TimeRange { start, end: duration.map(|duration| start.saturating_add(nanos(duration))) }
     }
 
     /// Whether `time` lies at or behind the end.
@@ -38,12 +35,7 @@ impl TimeRange {
     pub(super) fn clip(self, start: u64, end: u64) -> Option<(SimTime, SimTime)> {
         let from = start.max(self.start);
         let to = self.end.map_or(end, |limit| end.min(limit));
-        (from < to).then(|| {
-            (
-                SimTime::from_nanos(from - self.start),
-                SimTime::from_nanos(to - from),
-            )
-        })
+        (from < to).then(|| (SimTime::from_nanos(from - self.start), SimTime::from_nanos(to - from)))
     }
 }
 
@@ -51,12 +43,7 @@ impl fmt::Display for TimeRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |nanos: u64| SimTime::from_nanos(nanos).as_secs_f64();
         match self.end {
-            Some(end) => write!(
-                f,
-                "from {} s to before {} s",
-                seconds(self.start),
-                seconds(end)
-            ),
+            Some(end) => write!(f, "from {} s to before {} s", seconds(self.start), seconds(end)),
             None => write!(f, "from {} s on", seconds(self.start)),
         }
     }
@@ -67,10 +54,7 @@ mod tests {
     use super::*;
 
     fn range(start: u64, duration: u64) -> TimeRange {
-        TimeRange::new(
-            Some(Duration::from_nanos(start)),
-            Some(Duration::from_nanos(duration)),
-        )
+        TimeRange::new(Some(Duration::from_nanos(start)), Some(Duration::from_nanos(duration)))
     }
 
     #[test]

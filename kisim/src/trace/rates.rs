@@ -38,11 +38,7 @@ pub struct RateWindows {
 
 impl RateWindows {
     /// The windows among `rows` in `range`.
-    pub(super) fn read(
-        rows: Rows,
-        format: TraceFormat,
-        range: TimeRange,
-    ) -> Result<RateWindows, TraceError> {
+    pub(super) fn read(rows: Rows, format: TraceFormat, range: TimeRange) -> Result<RateWindows, TraceError> {
         let layout = Layout::of(&rows, format)?;
         Builder::new(range, layout.length).read(rows, layout)
     }
@@ -96,11 +92,7 @@ impl Layout {
         match format {
             TraceFormat::Nab => counts("timestamp", "value", 300),
             TraceFormat::WorldCup98 => counts("period", "count", 60),
-            TraceFormat::ServegenRates => rates(
-                "timestamp_s",
-                "total_rate_req_per_s",
-                Some(SERVEGEN_WINDOW_NANOS),
-            ),
+            TraceFormat::ServegenRates => rates("timestamp_s", "total_rate_req_per_s", Some(SERVEGEN_WINDOW_NANOS)),
             _ => rates("start_s", "rate", None),
         }
     }
@@ -119,13 +111,7 @@ struct Builder {
 
 impl Builder {
     fn new(range: TimeRange, length: Option<u64>) -> Self {
-        Builder {
-            range,
-            length,
-            windows: Vec::new(),
-            rows: 0,
-            covered: 0,
-        }
+        Builder { range, length, windows: Vec::new(), rows: 0, covered: 0 }
     }
 
     fn read(mut self, mut rows: Rows, layout: Layout) -> Result<RateWindows, TraceError> {
@@ -141,10 +127,7 @@ impl Builder {
                 return Err(row.unsorted(column, &previous_text, LATER));
             }
             let start = row.since(column, instant, origin)?;
-            let rate = row.non_negative(
-                layout.value,
-                "a number of requests or of requests per second",
-            )?;
+            let rate = row.non_negative(layout.value, "a number of requests or of requests per second")?;
             if let Some((before, rate_before)) = pending {
                 if start <= before {
                     return Err(row.unsorted(column, &previous_text, LATER));
@@ -152,11 +135,7 @@ impl Builder {
                 let distance = start - before;
                 let length = self.length.unwrap_or(distance);
                 if length > distance {
-                    return Err(row.unsorted(
-                        column,
-                        &previous_text,
-                        "rows at least one window apart",
-                    ));
+                    return Err(row.unsorted(column, &previous_text, "rows at least one window apart"));
                 }
                 last_length = Some(length);
                 self.row(before, length, rate_before);
@@ -173,10 +152,7 @@ impl Builder {
             return Err(rows.empty("a row under the header"));
         };
         if !self.range.is_past(start) {
-            let too_few = || TraceError::TooFewRows {
-                path: rows.path().to_path_buf(),
-                field: column.name(),
-            };
+            let too_few = || TraceError::TooFewRows { path: rows.path().to_path_buf(), field: column.name() };
             self.row(start, last_length.ok_or_else(too_few)?, rate);
         }
         if self.windows.is_empty() {
@@ -187,10 +163,7 @@ impl Builder {
                 range: self.range.to_string(),
             });
         }
-        Ok(RateWindows {
-            windows: self.windows,
-            rows: self.rows,
-        })
+        Ok(RateWindows { windows: self.windows, rows: self.rows })
     }
 
     /// Adds the window of one row.
@@ -198,11 +171,7 @@ impl Builder {
         let end = start.saturating_add(length);
         self.covered = end;
         if let Some((start, length)) = self.range.clip(start, end) {
-            self.windows.push(RateWindow {
-                start,
-                length,
-                rate,
-            });
+            self.windows.push(RateWindow { start, length, rate });
             self.rows += 1;
         }
     }
@@ -210,11 +179,7 @@ impl Builder {
     /// Fills the time until `end` with a window of rate zero.
     fn gap(&mut self, end: u64) {
         if let Some((start, length)) = self.range.clip(self.covered, end) {
-            self.windows.push(RateWindow {
-                start,
-                length,
-                rate: 0.0,
-            });
+            self.windows.push(RateWindow { start, length, rate: 0.0 });
         }
     }
 }
@@ -237,13 +202,7 @@ mod tests {
 
     /// Start and length in seconds, and rate.
     fn windows(rates: &RateWindows) -> Vec<(f64, f64, f64)> {
-        let row = |window: &RateWindow| {
-            (
-                window.start.as_secs_f64(),
-                window.length.as_secs_f64(),
-                window.rate,
-            )
-        };
+        let row = |window: &RateWindow| (window.start.as_secs_f64(), window.length.as_secs_f64(), window.rate);
         rates.windows.iter().map(row).collect()
     }
 
@@ -254,41 +213,23 @@ mod tests {
         ));
         assert_eq!(
             windows(&nab),
-            [
-                (0.0, 300.0, 94.0 / 300.0),
-                (300.0, 300.0, 0.1),
-                (600.0, 300.0, 0.0),
-                (900.0, 300.0, 0.01)
-            ]
+            [(0.0, 300.0, 94.0 / 300.0), (300.0, 300.0, 0.1), (600.0, 300.0, 0.0), (900.0, 300.0, 0.01)]
         );
         assert_eq!((nab.rows, nab.end().as_secs_f64()), (3, 1200.0));
-        let cup = rates(open(
-            "period,count\n1998-04-30 21:30:00,60\n1998-04-30 21:33:00,6\n",
-        ));
-        assert_eq!(
-            windows(&cup),
-            [(0.0, 60.0, 1.0), (60.0, 120.0, 0.0), (180.0, 60.0, 0.1)]
-        );
+        let cup = rates(open("period,count\n1998-04-30 21:30:00,60\n1998-04-30 21:33:00,6\n"));
+        assert_eq!(windows(&cup), [(0.0, 60.0, 1.0), (60.0, 120.0, 0.0), (180.0, 60.0, 0.1)]);
     }
 
     #[test]
     fn servegen_rates_are_taken_as_they_are() {
-        let servegen = rates(open(
-            "timestamp_s,total_rate_req_per_s\n0,986.565\n600,1044.08667\n",
-        ));
-        assert_eq!(
-            windows(&servegen),
-            [(0.0, 600.0, 986.565), (600.0, 600.0, 1044.08667)]
-        );
+        let servegen = rates(open("timestamp_s,total_rate_req_per_s\n0,986.565\n600,1044.08667\n"));
+        assert_eq!(windows(&servegen), [(0.0, 600.0, 986.565), (600.0, 600.0, 1044.08667)]);
     }
 
     #[test]
     fn generic_windows_last_until_the_next_row() {
         let generic = rates(open("start_s,rate\n10,1\n12.5,0\n20,4\n"));
-        assert_eq!(
-            windows(&generic),
-            [(0.0, 2.5, 1.0), (2.5, 7.5, 0.0), (10.0, 7.5, 4.0)]
-        );
+        assert_eq!(windows(&generic), [(0.0, 2.5, 1.0), (2.5, 7.5, 0.0), (10.0, 7.5, 4.0)]);
         let text = message(open("start_s,rate\n10,1\n"));
         assert_eq!(
             text,
@@ -303,10 +244,7 @@ mod tests {
         assert_eq!(windows(&part), [(0.0, 5.0, 2.0), (5.0, 5.0, 3.0)]);
         assert_eq!((part.rows, part.end().as_secs_f64()), (2, 10.0));
         let summary = part.summary();
-        assert_eq!(
-            (summary.count, summary.mean_load, summary.peak_load),
-            (2, 2.5, 3.0)
-        );
+        assert_eq!((summary.count, summary.mean_load, summary.peak_load), (2, 2.5, 3.0));
         assert_eq!(
             message(open_with("start_s,rate\n0,1\n10,2\n", &range(20.0, 5.0))),
             ", field start_s: found rows up to 20 s after the trace's start, expected some in the requested range \
@@ -325,9 +263,7 @@ mod tests {
             ", line 3, field start_s: found 0 after 10, expected a later time in every row"
         );
         assert_eq!(
-            message(open(
-                "period,count\n1998-05-01 00:00:00,1\n1998-05-01 00:00:30,1\n"
-            )),
+            message(open("period,count\n1998-05-01 00:00:00,1\n1998-05-01 00:00:30,1\n")),
             ", line 3, field period: found 1998-05-01 00:00:30 after 1998-05-01 00:00:00, expected rows at least one \
              window apart"
         );
@@ -339,10 +275,7 @@ mod tests {
             message(open("start_s,rate\n0,-2\n")),
             ", line 2, field rate: found the negative number -2, expected 0 or more"
         );
-        assert_eq!(
-            message(open("start_s,rate\n0,NaN\n")),
-            ", line 2, field rate: found NaN, expected a finite number"
-        );
+        assert_eq!(message(open("start_s,rate\n0,NaN\n")), ", line 2, field rate: found NaN, expected a finite number");
         assert_eq!(
             message(open("timestamp,value\n2014-04-10 00:04:00,many\n")),
             ", line 2, field value: found 'many', expected a number of requests or of requests per second"

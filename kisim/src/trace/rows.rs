@@ -7,9 +7,7 @@ use std::str::FromStr;
 
 use csv::{Reader, ReaderBuilder, StringRecord, Trim};
 
-use super::clock::{
-    NumberFault, TimeUnit, parse_decimal_time, parse_non_negative, parse_wall_clock,
-};
+use super::clock::{NumberFault, TimeUnit, parse_decimal_time, parse_non_negative, parse_wall_clock};
 use super::error::quoted;
 use super::unix_lines::UnixLines;
 use super::{TraceError, TraceFormat};
@@ -58,10 +56,7 @@ pub(super) struct Rows {
 impl Rows {
     /// Opens the file and reads its header line.
     pub(super) fn open(path: &Path) -> Result<Rows, TraceError> {
-        let file = File::open(path).map_err(|reason| TraceError::Unreadable {
-            path: path.to_path_buf(),
-            reason,
-        })?;
+        let file = File::open(path).map_err(|reason| TraceError::Unreadable { path: path.to_path_buf(), reason })?;
         let reader = ReaderBuilder::new()
             // The header is read as a row to have its line number checked like any other's, and the row lengths
             // are compared here to name the line in the error.
@@ -69,12 +64,7 @@ impl Rows {
             .flexible(true)
             .trim(Trim::All)
             .from_reader(UnixLines::new(file));
-        let mut rows = Rows {
-            path: path.to_path_buf(),
-            reader,
-            header: Vec::new(),
-            record: StringRecord::new(),
-        };
+        let mut rows = Rows { path: path.to_path_buf(), reader, header: Vec::new(), record: StringRecord::new() };
         if !rows.advance()? {
             return Err(rows.empty("a header line"));
         }
@@ -93,11 +83,7 @@ impl Rows {
     }
 
     /// The column called `name`, which `format` needs.
-    pub(super) fn column(
-        &self,
-        name: &'static str,
-        format: TraceFormat,
-    ) -> Result<Column, TraceError> {
+    pub(super) fn column(&self, name: &'static str, format: TraceFormat) -> Result<Column, TraceError> {
         match self.header.iter().position(|column| column == name) {
             Some(index) => Ok(Column { index, name }),
             None => Err(TraceError::FormatMismatch {
@@ -122,28 +108,17 @@ impl Rows {
                 expected: self.header.len(),
             });
         }
-        Ok(Some(Row {
-            path: &self.path,
-            line,
-            record: &self.record,
-        }))
+        Ok(Some(Row { path: &self.path, line, record: &self.record }))
     }
 
     /// The error for a file that ended before `expected`.
     pub(super) fn empty(&self, expected: &'static str) -> TraceError {
-        TraceError::Empty {
-            path: self.path.clone(),
-            line: self.reader.position().line(),
-            expected,
-        }
+        TraceError::Empty { path: self.path.clone(), line: self.reader.position().line(), expected }
     }
 
     /// The error for a header that belongs to no format.
     pub(super) fn unknown_format(&self) -> TraceError {
-        TraceError::UnknownFormat {
-            path: self.path.clone(),
-            header: quoted(&self.header.join(",")),
-        }
+        TraceError::UnknownFormat { path: self.path.clone(), header: quoted(&self.header.join(",")) }
     }
 
     /// Reads the next line that is not blank into `record`; false at the file's end.
@@ -169,15 +144,9 @@ impl Rows {
         let path = self.path.clone();
         match error.into_kind() {
             csv::ErrorKind::Io(reason) => TraceError::Unreadable { path, reason },
-            csv::ErrorKind::Utf8 { .. } => TraceError::NotText {
-                path,
-                line: self.line(),
-            },
+            csv::ErrorKind::Utf8 { .. } => TraceError::NotText { path, line: self.line() },
             // The remaining kinds arise in seeking and in typed records, which are not used.
-            _ => TraceError::Unreadable {
-                path,
-                reason: io::Error::from(io::ErrorKind::InvalidData),
-            },
+            _ => TraceError::Unreadable { path, reason: io::Error::from(io::ErrorKind::InvalidData) },
         }
     }
 }
@@ -208,12 +177,7 @@ impl<'a> Row<'a> {
     }
 
     /// The error for a row that comes after one with `previous` in the same column.
-    pub(super) fn unsorted(
-        &self,
-        column: Column,
-        previous: &str,
-        expected: &'static str,
-    ) -> TraceError {
+    pub(super) fn unsorted(&self, column: Column, previous: &str, expected: &'static str) -> TraceError {
         TraceError::Unsorted {
             path: self.path.to_path_buf(),
             line: self.line,
@@ -225,99 +189,50 @@ impl<'a> Row<'a> {
     }
 
     /// A whole number that fits `T`.
-    pub(super) fn whole<T: FromStr>(
-        &self,
-        column: Column,
-        expected: &'static str,
-    ) -> Result<T, TraceError> {
-        self.text(column)
-            .parse()
-            .map_err(|_| self.bad_field(column, expected))
+    pub(super) fn whole<T: FromStr>(&self, column: Column, expected: &'static str) -> Result<T, TraceError> {
+        self.text(column).parse().map_err(|_| self.bad_field(column, expected))
     }
 
     /// A finite number of zero or more.
-    pub(super) fn non_negative(
-        &self,
-        column: Column,
-        expected: &'static str,
-    ) -> Result<f64, TraceError> {
-        parse_non_negative(self.text(column))
-            .map_err(|fault| self.number_error(column, fault, expected))
+    pub(super) fn non_negative(&self, column: Column, expected: &'static str) -> Result<f64, TraceError> {
+        parse_non_negative(self.text(column)).map_err(|fault| self.number_error(column, fault, expected))
     }
 
     /// A finite number above zero.
-    pub(super) fn positive(
-        &self,
-        column: Column,
-        expected: &'static str,
-    ) -> Result<f64, TraceError> {
+    pub(super) fn positive(&self, column: Column, expected: &'static str) -> Result<f64, TraceError> {
         let value = self.non_negative(column, expected)?;
-        if value > 0.0 {
-            Ok(value)
-        } else {
-            Err(self.bad_field(column, expected))
-        }
+        if value > 0.0 { Ok(value) } else { Err(self.bad_field(column, expected)) }
     }
 
     /// An instant in nanoseconds on the column's own clock.
     pub(super) fn time(&self, column: TimeColumn) -> Result<i128, TraceError> {
         match column {
-            TimeColumn::WallClock(column) => parse_wall_clock(self.text(column)).ok_or_else(|| {
-                self.bad_field(column, "a date and time such as 2023-11-16 18:17:03.98")
-            }),
+            TimeColumn::WallClock(column) => parse_wall_clock(self.text(column))
+                .ok_or_else(|| self.bad_field(column, "a date and time such as 2023-11-16 18:17:03.98")),
             TimeColumn::Decimal(column, unit) => {
                 let expected = match unit {
                     TimeUnit::Seconds => "a decimal number of seconds",
                     TimeUnit::Milliseconds => "a decimal number of milliseconds",
                 };
-                parse_decimal_time(self.text(column), unit)
-                    .map_err(|fault| self.number_error(column, fault, expected))
+                parse_decimal_time(self.text(column), unit).map_err(|fault| self.number_error(column, fault, expected))
             }
         }
     }
 
     /// Nanoseconds from `origin` to `time`, which is not earlier.
-    pub(super) fn since(
-        &self,
-        column: Column,
-        time: i128,
-        origin: i128,
-    ) -> Result<u64, TraceError> {
+    pub(super) fn since(&self, column: Column, time: i128, origin: i128) -> Result<u64, TraceError> {
         time.checked_sub(origin)
             .and_then(|nanos| u64::try_from(nanos).ok())
-            .ok_or_else(|| {
-                self.bad_field(column, "a time within 584 years after the trace's start")
-            })
+            .ok_or_else(|| self.bad_field(column, "a time within 584 years after the trace's start"))
     }
 
-    fn number_error(
-        &self,
-        column: Column,
-        fault: NumberFault,
-        expected: &'static str,
-    ) -> TraceError {
+    fn number_error(&self, column: Column, fault: NumberFault, expected: &'static str) -> TraceError {
         let (path, line, field) = (self.path.to_path_buf(), self.line, column.name);
         let found = quoted(self.text(column));
         match fault {
-            NumberFault::Malformed => TraceError::BadField {
-                path,
-                line,
-                field,
-                found,
-                expected,
-            },
-            NumberFault::NotFinite => TraceError::NotFinite {
-                path,
-                line,
-                field,
-                found,
-            },
-            NumberFault::Negative => TraceError::Negative {
-                path,
-                line,
-                field,
-                found,
-            },
+            NumberFault::Malformed => TraceError::BadField { path, line, field, found, expected },
+            NumberFault::NotFinite => TraceError::NotFinite { path, line, field, found },
+            NumberFault::Negative => TraceError::Negative { path, line, field, found },
         }
     }
 }
@@ -341,11 +256,7 @@ mod tests {
 
     #[test]
     fn line_numbers_hold_for_every_line_end() {
-        let expected = vec![
-            (2, "1".to_string()),
-            (4, "2".to_string()),
-            (5, "3".to_string()),
-        ];
+        let expected = vec![(2, "1".to_string()), (4, "2".to_string()), (5, "3".to_string())];
         for text in [
             "a,b\n1,x\n\n2,y\n3,z\n",
             "a,b\r\n1,x\r\n\r\n2,y\r\n3,z\r\n\r\n \r\n",
@@ -366,24 +277,11 @@ mod tests {
 
     #[test]
     fn files_without_rows_are_empty() {
-        assert_eq!(
-            message(open("")),
-            ", line 1: found the end of the file, expected a header line"
-        );
-        assert_eq!(
-            message(open("\n \n")),
-            ", line 3: found the end of the file, expected a header line"
-        );
-        for text in [
-            "timestamp_s\r\n\r\n",
-            "start_s,rate\n\n",
-            "run_id,t_s,users_target\n\n",
-        ] {
+        assert_eq!(message(open("")), ", line 1: found the end of the file, expected a header line");
+        assert_eq!(message(open("\n \n")), ", line 3: found the end of the file, expected a header line");
+        for text in ["timestamp_s\r\n\r\n", "start_s,rate\n\n", "run_id,t_s,users_target\n\n"] {
             let text = message(open(text));
-            assert_eq!(
-                text,
-                ", line 3: found the end of the file, expected a row under the header"
-            );
+            assert_eq!(text, ", line 3: found the end of the file, expected a row under the header");
         }
     }
 
@@ -391,11 +289,7 @@ mod tests {
     fn unreadable_files_are_named() {
         let absent = Path::new("/no/such/trace.csv");
         let error = Trace::open(absent, &TraceOptions::default()).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("/no/such/trace.csv: the trace file could not be read: ")
-        );
+        assert!(error.to_string().starts_with("/no/such/trace.csv: the trace file could not be read: "));
         let folder = tempfile::tempdir().unwrap();
         let error = Trace::open(folder.path(), &TraceOptions::default()).unwrap_err();
         assert!(matches!(error, TraceError::Unreadable { .. }), "{error}");
@@ -404,9 +298,6 @@ mod tests {
     #[test]
     fn binary_lines_are_not_text() {
         let text = message(open(b"\x1f\x8b\xff\n"));
-        assert_eq!(
-            text,
-            ", line 1: found bytes that are not UTF-8, expected uncompressed comma-separated text"
-        );
+        assert_eq!(text, ", line 1: found bytes that are not UTF-8, expected uncompressed comma-separated text");
     }
 }

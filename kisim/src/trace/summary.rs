@@ -50,19 +50,9 @@ pub struct TraceSummary {
 
 impl fmt::Display for TraceSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TraceSummary {
-            count,
-            duration,
-            unit,
-            mean_load,
-            peak_load,
-            interarrival_cv,
-        } = self;
+        let TraceSummary { count, duration, unit, mean_load, peak_load, interarrival_cv } = self;
         let seconds = duration.as_secs_f64();
-        write!(
-            f,
-            "{count} rows over {seconds:.3} s, mean {mean_load:.3} {unit}, peak {peak_load:.3} {unit}"
-        )?;
+        write!(f, "{count} rows over {seconds:.3} s, mean {mean_load:.3} {unit}, peak {peak_load:.3} {unit}")?;
         match interarrival_cv {
             Some(cv) => write!(f, ", inter-arrival CV {cv:.3}"),
             None => Ok(()),
@@ -88,8 +78,7 @@ impl Welford {
 
     /// Population standard deviation over mean, from two values on with a mean above zero.
     fn cv(&self) -> Option<f64> {
-        (self.count >= 2 && self.mean > 0.0)
-            .then(|| (self.squares / self.count as f64).sqrt() / self.mean)
+        (self.count >= 2 && self.mean > 0.0).then(|| (self.squares / self.count as f64).sqrt() / self.mean)
     }
 }
 
@@ -117,24 +106,15 @@ impl ArrivalStatistics {
         self.last = arrival;
         self.count += 1;
         let index = arrival.as_nanos() / PEAK_WINDOW.as_nanos();
-        self.stretch = if index == self.stretch.0 {
-            (index, self.stretch.1 + 1)
-        } else {
-            (index, 1)
-        };
+        self.stretch = if index == self.stretch.0 { (index, self.stretch.1 + 1) } else { (index, 1) };
         self.busiest = self.busiest.max(self.stretch.1);
     }
 
     /// The summary of the arrivals so far.
     pub(super) fn summary(&self) -> TraceSummary {
-        let duration =
-            SimTime::from_nanos(self.last.as_nanos().saturating_sub(self.first.as_nanos()));
+        let duration = SimTime::from_nanos(self.last.as_nanos().saturating_sub(self.first.as_nanos()));
         let seconds = duration.as_secs_f64();
-        let mean_load = if seconds > 0.0 {
-            self.gaps.count as f64 / seconds
-        } else {
-            0.0
-        };
+        let mean_load = if seconds > 0.0 { self.gaps.count as f64 / seconds } else { 0.0 };
         let busiest_minute = self.busiest as f64 / PEAK_WINDOW.as_secs_f64();
         TraceSummary {
             count: self.count,
@@ -170,27 +150,11 @@ impl WindowStatistics {
     }
 
     /// The summary of the windows so far.
-    pub(super) fn summary(
-        &self,
-        count: u64,
-        unit: LoadUnit,
-        interarrival_cv: Option<f64>,
-    ) -> TraceSummary {
+    pub(super) fn summary(&self, count: u64, unit: LoadUnit, interarrival_cv: Option<f64>) -> TraceSummary {
         let duration = SimTime::from_nanos(self.nanos);
         let seconds = duration.as_secs_f64();
-        let mean_load = if seconds > 0.0 {
-            self.volume / seconds
-        } else {
-            0.0
-        };
-        TraceSummary {
-            count,
-            duration,
-            unit,
-            mean_load,
-            peak_load: self.peak,
-            interarrival_cv,
-        }
+        let mean_load = if seconds > 0.0 { self.volume / seconds } else { 0.0 };
+        TraceSummary { count, duration, unit, mean_load, peak_load: self.peak, interarrival_cv }
     }
 }
 
@@ -211,10 +175,7 @@ mod tests {
         let summary = of_arrivals(&[10.0, 11.0, 14.0]);
         assert_eq!((summary.count, summary.duration.as_secs_f64()), (3, 4.0));
         assert_eq!(summary.mean_load, 0.5);
-        assert_eq!(
-            summary.peak_load, 0.5,
-            "a trace shorter than a minute peaks at its mean"
-        );
+        assert_eq!(summary.peak_load, 0.5, "a trace shorter than a minute peaks at its mean");
         assert_eq!(summary.interarrival_cv, Some(0.5));
         assert_eq!(
             summary.to_string(),
@@ -245,17 +206,7 @@ mod tests {
         statistics.push(SimTime::from_secs_f64(30.0), 2.0);
         statistics.pass(SimTime::from_secs_f64(10.0));
         let summary = statistics.summary(1, LoadUnit::Users, None);
-        assert_eq!(
-            (
-                summary.mean_load,
-                summary.peak_load,
-                summary.duration.as_secs_f64()
-            ),
-            (1.5, 2.0, 40.0)
-        );
-        assert_eq!(
-            summary.to_string(),
-            "1 rows over 40.000 s, mean 1.500 users, peak 2.000 users"
-        );
+        assert_eq!((summary.mean_load, summary.peak_load, summary.duration.as_secs_f64()), (1.5, 2.0, 40.0));
+        assert_eq!(summary.to_string(), "1 rows over 40.000 s, mean 1.500 users, peak 2.000 users");
     }
 }

@@ -20,11 +20,7 @@ pub(super) fn file(text: impl AsRef<[u8]>) -> NamedTempFile {
 pub(super) fn sample(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let own = root.join("traces").join(name);
-    if own.exists() {
-        own
-    } else {
-        root.join("..").join("traces").join(name)
-    }
+    if own.exists() { own } else { root.join("..").join("traces").join(name) }
 }
 
 /// Opens `text` with the detected format.
@@ -33,10 +29,7 @@ pub(super) fn open(text: impl AsRef<[u8]>) -> Result<Trace, TraceError> {
 }
 
 /// Opens `text` with `options`.
-pub(super) fn open_with(
-    text: impl AsRef<[u8]>,
-    options: &TraceOptions,
-) -> Result<Trace, TraceError> {
+pub(super) fn open_with(text: impl AsRef<[u8]>, options: &TraceOptions) -> Result<Trace, TraceError> {
     Trace::open(file(text).path(), options)
 }
 
@@ -51,19 +44,13 @@ pub(super) fn range(start: f64, duration: f64) -> TraceOptions {
 
 /// Options that name the format.
 pub(super) fn as_format(format: TraceFormat) -> TraceOptions {
-    TraceOptions {
-        format: Some(format),
-        ..TraceOptions::default()
-    }
+    TraceOptions { format: Some(format), ..TraceOptions::default() }
 }
 
 /// The error's message behind the temporary file's path.
 pub(super) fn message(result: Result<Trace, TraceError>) -> String {
     let text = result.unwrap_err().to_string();
     let end = text.find([',', ':']).unwrap();
-    assert!(
-        Path::new(&text[..end]).is_absolute(),
-        "the message does not begin with the file: {text}"
-    );
+    assert!(Path::new(&text[..end]).is_absolute(), "the message does not begin with the file: {text}");
     text[end..].to_string()
 }

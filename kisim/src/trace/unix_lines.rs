@@ -52,18 +52,11 @@ mod tests {
 
     #[test]
     fn every_line_ends_in_one_line_feed() {
-        for (text, expected) in [
-            ("", ""),
-            ("a", "a\n"),
-            ("a\r\n", "a\n"),
-            ("a\r\nb\r", "a\nb\n"),
-            ("a\n\n", "a\n\n"),
-            ("\r", ""),
-        ] {
+        for (text, expected) in
+            [("", ""), ("a", "a\n"), ("a\r\n", "a\n"), ("a\r\nb\r", "a\nb\n"), ("a\n\n", "a\n\n"), ("\r", "")]
+        {
             let mut read = String::new();
-            UnixLines::new(text.as_bytes())
-                .read_to_string(&mut read)
-                .unwrap();
+            UnixLines::new(text.as_bytes()).read_to_string(&mut read).unwrap();
             assert_eq!(read, expected, "{text:?}");
             let mut reader = UnixLines::new(text.as_bytes());
             let (mut bytes, mut byte) = (Vec::new(), [0]);

@@ -24,11 +24,7 @@ pub struct UserSteps {
 
 impl UserSteps {
     /// The steps of the run `series`, or of the file's only run.
-    pub(super) fn read(
-        mut rows: Rows,
-        series: Option<&str>,
-        range: TimeRange,
-    ) -> Result<UserSteps, TraceError> {
+    pub(super) fn read(mut rows: Rows, series: Option<&str>, range: TimeRange) -> Result<UserSteps, TraceError> {
         let format = TraceFormat::Kisim;
         let run_column = rows.column("run_id", format)?;
         let time_column = rows.column("t_s", format)?;
@@ -55,15 +51,9 @@ impl UserSteps {
             }
             let instant = row.time(clock)?;
             let origin = *origin.get_or_insert(instant);
-            let is_later = steps
-                .last()
-                .is_none_or(|(last, _)| instant - origin > i128::from(*last));
+            let is_later = steps.last().is_none_or(|(last, _)| instant - origin > i128::from(*last));
             if !is_later {
-                return Err(row.unsorted(
-                    time_column,
-                    &previous_text,
-                    "a later time in every row of a run",
-                ));
+                return Err(row.unsorted(time_column, &previous_text, "a later time in every row of a run"));
             }
             previous_text.clear();
             previous_text.push_str(row.text(time_column));
@@ -76,20 +66,13 @@ impl UserSteps {
         let path = rows.path().to_path_buf();
         match series {
             Some(series) if !runs.iter().any(|run| run == series) => {
-                return Err(TraceError::UnknownSeries {
-                    path,
-                    series: super::error::quoted(series),
-                    runs,
-                });
+                return Err(TraceError::UnknownSeries { path, series: super::error::quoted(series), runs });
             }
             None if runs.len() > 1 => return Err(TraceError::AmbiguousSeries { path, runs }),
             _ => {}
         }
         let [.., (before, _), (last, _)] = steps.as_slice() else {
-            return Err(TraceError::TooFewRows {
-                path,
-                field: time_column.name(),
-            });
+            return Err(TraceError::TooFewRows { path, field: time_column.name() });
         };
         let end = last.saturating_add(last - before);
         UserSteps::within(&steps, end, range).ok_or_else(|| TraceError::NoRowsInRange {
@@ -103,10 +86,7 @@ impl UserSteps {
     /// The part of `steps`, the last of which lasts until `end`, in `range`; `None` where they do not meet.
     fn within(steps: &[(u64, u32)], end: u64, range: TimeRange) -> Option<UserSteps> {
         let ends = steps.iter().skip(1).map(|(start, _)| *start).chain([end]);
-        let mut kept = UserSteps {
-            steps: Vec::new(),
-            end: SimTime::ZERO,
-        };
+        let mut kept = UserSteps { steps: Vec::new(), end: SimTime::ZERO };
         for ((start, users), end) in steps.iter().zip(ends) {
             if let Some((start, length)) = range.clip(*start, end) {
                 kept.steps.push((start, *users));
@@ -122,21 +102,13 @@ impl UserSteps {
             return 0;
         }
         let later = self.steps.partition_point(|(start, _)| *start <= time);
-        later
-            .checked_sub(1)
-            .and_then(|index| self.steps.get(index))
-            .map_or(0, |(_, users)| *users)
+        later.checked_sub(1).and_then(|index| self.steps.get(index)).map_or(0, |(_, users)| *users)
     }
 
     /// Count of steps, duration, and mean and peak number of users; the mean is over time.
     pub fn summary(&self) -> TraceSummary {
         let mut statistics = WindowStatistics::default();
-        let ends = self
-            .steps
-            .iter()
-            .skip(1)
-            .map(|(start, _)| *start)
-            .chain([self.end]);
+        let ends = self.steps.iter().skip(1).map(|(start, _)| *start).chain([self.end]);
         for ((start, users), end) in self.steps.iter().zip(ends) {
             let length = SimTime::from_nanos(end.as_nanos().saturating_sub(start.as_nanos()));
             statistics.push(length, f64::from(*users));
@@ -156,10 +128,7 @@ mod tests {
                             b,0.0,50,\nb,30,60,50\nb,,,60\n";
 
     fn series(name: &str) -> TraceOptions {
-        TraceOptions {
-            series: Some(name.into()),
-            ..TraceOptions::default()
-        }
+        TraceOptions { series: Some(name.into()), ..TraceOptions::default() }
     }
 
     fn users(trace: Result<Trace, TraceError>) -> UserSteps {
@@ -170,11 +139,7 @@ mod tests {
     }
 
     fn seconds(users: &UserSteps) -> Vec<(f64, u32)> {
-        users
-            .steps
-            .iter()
-            .map(|(start, users)| (start.as_secs_f64(), *users))
-            .collect()
+        users.steps.iter().map(|(start, users)| (start.as_secs_f64(), *users)).collect()
     }
 
     #[test]
@@ -183,19 +148,10 @@ mod tests {
         assert_eq!(seconds(&steps), [(0.0, 5), (10.0, 8), (15.0, 3)]);
         assert_eq!(steps.end.as_secs_f64(), 20.0);
         let at = |second| steps.users_at(SimTime::from_secs_f64(second));
-        assert_eq!(
-            [at(0.0), at(9.9), at(10.0), at(19.9), at(20.0)],
-            [5, 5, 8, 3, 0]
-        );
+        assert_eq!([at(0.0), at(9.9), at(10.0), at(19.9), at(20.0)], [5, 5, 8, 3, 0]);
         let summary = steps.summary();
-        assert_eq!(
-            (summary.count, summary.mean_load, summary.peak_load),
-            (3, 105.0 / 20.0, 8.0)
-        );
-        assert_eq!(
-            seconds(&users(open_with(TWO_RUNS, &series("b")))),
-            [(0.0, 50), (30.0, 60)]
-        );
+        assert_eq!((summary.count, summary.mean_load, summary.peak_load), (3, 105.0 / 20.0, 8.0));
+        assert_eq!(seconds(&users(open_with(TWO_RUNS, &series("b")))), [(0.0, 50), (30.0, 60)]);
     }
 
     #[test]
@@ -218,21 +174,12 @@ mod tests {
 
     #[test]
     fn a_range_begins_inside_a_step() {
-        let options = TraceOptions {
-            series: Some("a".into()),
-            ..range(12.0, 5.0)
-        };
+        let options = TraceOptions { series: Some("a".into()), ..range(12.0, 5.0) };
         let steps = users(open_with(TWO_RUNS, &options));
         assert_eq!(seconds(&steps), [(0.0, 8), (3.0, 3)]);
         assert_eq!(steps.end.as_secs_f64(), 5.0);
-        let options = TraceOptions {
-            series: Some("a".into()),
-            ..range(20.0, 5.0)
-        };
-        assert!(matches!(
-            open_with(TWO_RUNS, &options),
-            Err(TraceError::NoRowsInRange { .. })
-        ));
+        let options = TraceOptions { series: Some("a".into()), ..range(20.0, 5.0) };
+        assert!(matches!(open_with(TWO_RUNS, &options), Err(TraceError::NoRowsInRange { .. })));
     }
 
     #[test]
@@ -249,9 +196,7 @@ mod tests {
         for time in ["2", "1"] {
             assert_eq!(
                 message(open(format!("{header}a,0,5\na,2,5\na,{time},6\n"))),
-                format!(
-                    ", line 4, field t_s: found {time} after 2, expected a later time in every row of a run"
-                )
+                format!(", line 4, field t_s: found {time} after 2, expected a later time in every row of a run")
             );
         }
         assert_eq!(

@@ -173,10 +173,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn ramp() -> Curve {
-        Curve::new(
-            vec![Segment { start: 0.0, from: 0.0, to: 10.0 }, Segment { start: 10.0, from: 4.0, to: 4.0 }],
-            20.0,
-        )
+        Curve::new(vec![Segment { start: 0.0, from: 0.0, to: 10.0 }, Segment { start: 10.0, from: 4.0, to: 4.0 }], 20.0)
     }
 
     #[test]
@@ -194,10 +191,7 @@ mod tests {
     #[test]
     fn a_rate_of_zero_is_passed_over() {
         let curve = Curve::new(
-            vec![
-                Segment { start: 0.0, from: 0.0, to: 0.0 },
-                Segment { start: 5.0, from: 1.0, to: 1.0 },
-            ],
+            vec![Segment { start: 0.0, from: 0.0, to: 0.0 }, Segment { start: 5.0, from: 1.0, to: 1.0 }],
             10.0,
         );
         assert_eq!(Walker::new(curve).advance(2.0), Some(7.0));

@@ -37,12 +37,14 @@ impl Pattern {
 
     /// How long it lasts.
     pub fn duration(self) -> Span {
-        Span::secs(60 * match self {
-            Pattern::Ramp => 20,
-            Pattern::Spike => 15,
-            Pattern::Periodic => 30,
-            Pattern::Random => 25,
-        })
+        Span::secs(
+            60 * match self {
+                Pattern::Ramp => 20,
+                Pattern::Spike => 15,
+                Pattern::Periodic => 30,
+                Pattern::Random => 25,
+            },
+        )
     }
 
     /// The published think time.

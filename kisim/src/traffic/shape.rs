@@ -371,10 +371,8 @@ mod tests {
         close(step.integral(), 30.0 + 70.0);
         let sum = curve(&Shape::Sum { of: vec![Shape::Constant { rate: 1.0 }, Shape::Constant { rate: 2.0 }] }, 5.0);
         close(sum.integral(), 15.0);
-        let day = curve(
-            &Shape::Diurnal { low: 1.0, high: 9.0, day: seconds(86_400), peak_at: seconds(50_400) },
-            86_400.0,
-        );
+        let day =
+            curve(&Shape::Diurnal { low: 1.0, high: 9.0, day: seconds(86_400), peak_at: seconds(50_400) }, 86_400.0);
         close(day.at(50_400.0), 9.0);
         close(day.at(7_200.0), 1.0);
     }
@@ -403,6 +401,10 @@ mod tests {
         let (field, found, _) = nested.problem().expect("NaN");
         assert_eq!((field.as_str(), found.as_str()), ("of[1].rate", "NaN"));
         assert!(Shape::Random { low: 3.0, high: 1.0, every: Span::secs(1) }.problem().is_some());
-        assert!(Shape::Walk { mean: 1.0, deviation: 1.0, relaxation: Span::secs(1), every: Span::secs(0) }.problem().is_some());
+        assert!(
+            Shape::Walk { mean: 1.0, deviation: 1.0, relaxation: Span::secs(1), every: Span::secs(0) }
+                .problem()
+                .is_some()
+        );
     }
 }

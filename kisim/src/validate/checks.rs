@@ -255,7 +255,11 @@ mod tests {
     fn low_and_high_loads_agree_with_theory() {
         let some: Vec<Check> = checks(true)
             .into_iter()
-            .filter(|c| c.name.starts_with("M/M/4 at 0.5") || c.name.starts_with("M/D/1 at 0.8") || c.name.starts_with("batch server at 0.5"))
+            .filter(|c| {
+                c.name.starts_with("M/M/4 at 0.5")
+                    || c.name.starts_with("M/D/1 at 0.8")
+                    || c.name.starts_with("batch server at 0.5")
+            })
             .collect();
         assert_eq!(some.len(), 3);
         for finding in run_checks(&some, 1, &silent).expect("runs") {

@@ -97,8 +97,7 @@ pub fn validate(seed: u64, quick: bool, progress: Progress<'_>) -> Result<Vec<Fi
 
 /// Runs some checks.
 pub fn run_checks(checks: &[Check], seed: u64, progress: Progress<'_>) -> Result<Vec<Finding>, RunError> {
-    let jobs: Vec<(usize, u64)> =
-        (0..checks.len()).flat_map(|c| (0..REPLICATIONS).map(move |r| (c, r))).collect();
+    let jobs: Vec<(usize, u64)> = (0..checks.len()).flat_map(|c| (0..REPLICATIONS).map(move |r| (c, r))).collect();
     let total: f64 = checks.iter().map(|c| c.station.requests as f64).sum::<f64>() * REPLICATIONS as f64;
     let done = std::sync::Mutex::new(0.0);
     let results = jobs

@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use kisim::hpa::{
-    Container, Hpa, HpaInputs, MetricInput, PodPhase, PodStatus, Reading, ResourceName,
-};
+use kisim::hpa::{Container, Hpa, HpaInputs, MetricInput, PodPhase, PodStatus, Reading, ResourceName};
 
 use super::{Metric, at, pod, pods, settings, spec};
 
@@ -29,24 +27,12 @@ pub fn case(
     values: MetricInput,
     expect: i32,
 ) -> Case {
-    Case {
-        name,
-        replicas,
-        pods,
-        metric,
-        values,
-        behavior: "",
-        expect,
-        reading: None,
-    }
+    Case { name, replicas, pods, metric, values, behavior: "", expect, reading: None }
 }
 
 impl Case {
     pub fn percent(mut self, percent: i32, average_milli: i64) -> Self {
-        self.reading = Some(Reading::Utilization {
-            percent,
-            average_milli,
-        });
+        self.reading = Some(Reading::Utilization { percent, average_milli });
         self
     }
 
@@ -119,10 +105,8 @@ pub fn with_phase(count: u64, others: u64, phase: PodPhase) -> Vec<PodStatus> {
 pub fn with_requests(requests: &[i64]) -> Vec<PodStatus> {
     let with = |(id, milli): (u64, &i64)| {
         let mut pod = pod(id);
-        pod.containers = Arc::from([Container {
-            name: "main".to_owned(),
-            requests: vec![(ResourceName::Cpu, *milli)],
-        }]);
+        pod.containers =
+            Arc::from([Container { name: "main".to_owned(), requests: vec![(ResourceName::Cpu, *milli)] }]);
         pod
     };
     (0..).zip(requests).map(with).collect()

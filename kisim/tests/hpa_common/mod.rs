@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kisim::hpa::{
-    Container, ControllerSettings, Hpa, HpaDecision, HpaInputs, HpaSpec, MetricInput, PodMetric,
-    PodPhase, PodStatus, ResourceName,
+    Container, ControllerSettings, Hpa, HpaDecision, HpaInputs, HpaSpec, MetricInput, PodMetric, PodPhase, PodStatus,
+    ResourceName,
 };
 use kisim::time::SimTime;
 
@@ -34,48 +34,30 @@ impl Metric {
         let average = |m: i64| format!("target: {{type: AverageValue, averageValue: {m}m}}");
         let object = "describedObject: {apiVersion: v1, kind: Service, name: front}";
         match self {
-            Self::Cpu(p) => format!(
-                "{{type: Resource, resource: {{name: cpu, {}}}}}",
-                percent(p)
-            ),
+            Self::Cpu(p) => format!("{{type: Resource, resource: {{name: cpu, {}}}}}", percent(p)),
             Self::ContainerCpu(p) => format!(
                 "{{type: ContainerResource, containerResource: {{name: cpu, container: serve, {}}}}}",
                 percent(p)
             ),
             Self::Memory(m) => {
-                format!(
-                    "{{type: Resource, resource: {{name: memory, {}}}}}",
-                    average(m)
-                )
+                format!("{{type: Resource, resource: {{name: memory, {}}}}}", average(m))
             }
             Self::MemoryPercent(p) => {
-                format!(
-                    "{{type: Resource, resource: {{name: memory, {}}}}}",
-                    percent(p)
-                )
+                format!("{{type: Resource, resource: {{name: memory, {}}}}}", percent(p))
             }
             Self::Pods(m) => {
-                format!(
-                    "{{type: Pods, pods: {{metric: {{name: qps}}, {}}}}}",
-                    average(m)
-                )
+                format!("{{type: Pods, pods: {{metric: {{name: qps}}, {}}}}}", average(m))
             }
-            Self::ObjectValue(m) => format!(
-                "{{type: Object, object: {{{object}, metric: {{name: qps}}, {}}}}}",
-                value(m)
-            ),
-            Self::ObjectAverage(m) => format!(
-                "{{type: Object, object: {{{object}, metric: {{name: qps}}, {}}}}}",
-                average(m)
-            ),
-            Self::ExternalValue(m) => format!(
-                "{{type: External, external: {{metric: {{name: qps}}, {}}}}}",
-                value(m)
-            ),
-            Self::ExternalAverage(m) => format!(
-                "{{type: External, external: {{metric: {{name: qps}}, {}}}}}",
-                average(m)
-            ),
+            Self::ObjectValue(m) => {
+                format!("{{type: Object, object: {{{object}, metric: {{name: qps}}, {}}}}}", value(m))
+            }
+            Self::ObjectAverage(m) => {
+                format!("{{type: Object, object: {{{object}, metric: {{name: qps}}, {}}}}}", average(m))
+            }
+            Self::ExternalValue(m) => format!("{{type: External, external: {{metric: {{name: qps}}, {}}}}}", value(m)),
+            Self::ExternalAverage(m) => {
+                format!("{{type: External, external: {{metric: {{name: qps}}, {}}}}}", average(m))
+            }
         }
     }
 }
@@ -111,19 +93,8 @@ pub fn hpa(lines: &str, metric: &Metric) -> Hpa {
 }
 
 /// One sync at `seconds`, with all replicas there.
-pub fn sync(
-    hpa: &mut Hpa,
-    seconds: u64,
-    replicas: i32,
-    pods: &[PodStatus],
-    metrics: Vec<MetricInput>,
-) -> HpaDecision {
-    let inputs = HpaInputs {
-        spec_replicas: replicas,
-        status_replicas: replicas,
-        pods,
-        metrics: &metrics,
-    };
+pub fn sync(hpa: &mut Hpa, seconds: u64, replicas: i32, pods: &[PodStatus], metrics: Vec<MetricInput>) -> HpaDecision {
+    let inputs = HpaInputs { spec_replicas: replicas, status_replicas: replicas, pods, metrics: &metrics };
     hpa.sync(at(seconds), &inputs)
 }
 
@@ -141,10 +112,7 @@ pub fn pod(id: u64) -> PodStatus {
         ready: Some(true),
         ready_transition: Some(at(60)),
         start_time: Some(at(0)),
-        containers: Arc::from([Container {
-            name: "main".to_owned(),
-            requests: vec![(ResourceName::Cpu, 1000)],
-        }]),
+        containers: Arc::from([Container { name: "main".to_owned(), requests: vec![(ResourceName::Cpu, 1000)] }]),
     }
 }
 
