@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 use kisim::calibrate::{
-    BatchFit, BatchRow, Estimate, FitReport, LoadFit, LoadFitOptions, LoadRow, Measurements, Offered, Params,
+    BatchFit, BatchRow, Estimate, FitReport, LoadFit, LoadFitOptions, LoadRow, Measurements, Offered, Params, Prediction,
     ServerSettings, fit_batch_sweep, fit_load_sweep, predict, read,
 };
 use kisim::config::Span;
@@ -107,9 +107,22 @@ fn batch(args: &CalibrateArgs, rows: &[BatchRow], format: Format) -> Result<Exit
     profile.latency_ms = fit.points.iter().map(|p| (p.batch as usize, p.latency_ms)).collect();
     save(args, &profile)?;
     if let Some(path) = &args.svg {
-        let measured: Vec<(f64, f64)> = rows.iter().map(|r| (f64::from(r.batch), r.latency_ms)).collect();
-        let fitted = (1..=max_batch).map(|b| (b as f64, profile.batch_ms(b))).collect();
-        let panel = plot::CalibrationPanel { label: "latency".into(), unit: "ms".into(), measured, fitted };
+        let point = |r: &BatchRow| plot::CalibrationPoint {
+            x: f64::from(r.batch),
+            measured: r.latency_ms,
+            predicted: Some(profile.batch_ms(r.batch as usize)),
+        };
+        let series = plot::CalibrationSeries {
+            name: "batch time".into(),
+            points: rows.iter().map(point).collect(),
+            curve: (1..=max_batch).map(|b| (b as f64, profile.batch_ms(b))).collect(),
+        };
+        let panel = plot::CalibrationPanel {
+            title: "mean time of a batch".into(),
+            y_label: "ms".into(),
+            y_log: false,
+            series: vec![series],
+        };
         draw(path, &profile.name, "batch size", vec![panel])?;
     }
     match format {
@@ -171,26 +184,36 @@ fn load(args: &CalibrateArgs, rows: &[LoadRow], format: Format) -> Result<ExitCo
             Offered::Concurrency(users) => f64::from(users),
         };
         let predicted: Vec<_> = rows.iter().map(|row| (x(row), predict(&p, row, &server))).collect();
-        let panel = |label: &str,
-                     unit: &str,
-                     of: &dyn Fn(&LoadRow) -> f64,
-                     by: &dyn Fn(&kisim::calibrate::Prediction) -> f64| {
-            plot::CalibrationPanel {
-                label: label.into(),
-                unit: unit.into(),
-                measured: rows.iter().map(|r| (x(r), of(r))).collect(),
-                fitted: predicted.iter().map(|(x, p)| (*x, by(p))).collect(),
-            }
+        let series = |name: &str, of: &dyn Fn(&LoadRow) -> f64, by: &dyn Fn(&Prediction) -> f64| {
+            let rows = rows.iter().zip(&predicted);
+            let point = |(row, (x, p)): (&LoadRow, &(f64, Prediction))| plot::CalibrationPoint {
+                x: *x,
+                measured: of(row),
+                predicted: Some(by(p)),
+            };
+            plot::CalibrationSeries { name: name.to_owned(), points: rows.map(point).collect(), curve: Vec::new() }
         };
         let axis = match rows[0].offered {
             Offered::Rate(_) => "offered rate, requests/s",
             Offered::Concurrency(_) => "requests in flight",
         };
         let panels = vec![
-            panel("throughput", "requests/s", &|r| r.throughput, &|p| p.throughput),
-            panel("P50", "ms", &|r| r.p50_ms, &|p| p.p50_ms),
-            panel("P95", "ms", &|r| r.p95_ms, &|p| p.p95_ms),
-            panel("P99", "ms", &|r| r.p99_ms, &|p| p.p99_ms),
+            plot::CalibrationPanel {
+                title: "throughput".into(),
+                y_label: "requests/s".into(),
+                y_log: false,
+                series: vec![series("throughput", &|r| r.throughput, &|p| p.throughput)],
+            },
+            plot::CalibrationPanel {
+                title: "latency".into(),
+                y_label: "ms".into(),
+                y_log: true,
+                series: vec![
+                    series("P50", &|r| r.p50_ms, &|p| p.p50_ms),
+                    series("P95", &|r| r.p95_ms, &|p| p.p95_ms),
+                    series("P99", &|r| r.p99_ms, &|p| p.p99_ms),
+                ],
+            },
         ];
         draw(path, &profile.name, axis, panels)?;
     }
@@ -254,7 +277,7 @@ fn save(args: &CalibrateArgs, profile: &Profile) -> Result<()> {
 }
 
 fn draw(path: &Path, title: &str, x_label: &str, panels: Vec<plot::CalibrationPanel>) -> Result<()> {
-    let plot = plot::CalibrationPlot { title: title.to_owned(), x_label: x_label.to_owned(), panels };
+    let plot = plot::CalibrationPlot { title: title.to_owned(), x_label: x_label.to_owned(), x_log: false, panels };
     let svg = plot::calibration(&plot)?;
     write_atomically(path, |file| file.write_all(svg.as_bytes()))?;
     eprintln!("wrote {}", path.display());

@@ -111,9 +111,8 @@ fn write_all(out: &Path, prepared: &Prepared, result: &Comparison) -> Result<()>
     for autoscaler in &result.autoscalers {
         let name = autoscaler.name.replace([':', '+', '='], "-");
         write_timeline(&out.join(format!("timeline-{name}.csv")), &autoscaler.rows)?;
-        series.push(plot::CompareSeries {
+        series.push(plot::ComparedRun {
             name: autoscaler.name.clone(),
-            time_s: autoscaler.rows.iter().map(|r| r.time_s).collect(),
             ready: autoscaler.rows.iter().map(|r| r.pools.iter().map(|p| f64::from(p.ready)).sum()).collect(),
             p95_ms: autoscaler.rows.iter().map(|r| r.p95_ms).collect(),
         });
@@ -124,7 +123,7 @@ fn write_all(out: &Path, prepared: &Prepared, result: &Comparison) -> Result<()>
         time_s: first.iter().map(|r| r.time_s).collect(),
         offered_rps: first.iter().map(|r| r.arrival_rate).collect(),
         slo_ms,
-        autoscalers: series,
+        runs: series,
     })?;
     write_atomically(&out.join("compare.svg"), |file| file.write_all(svg.as_bytes()))?;
     write_atomically(&out.join("comparison.json"), |file| {

@@ -123,8 +123,9 @@ impl ScenarioArgs {
                         arrivals: kisim::traffic::Process::default(),
                         think: Pattern::think(),
                     };
-                    // The old traffic's length says nothing about the trace's.
+                    // The old traffic's length and name say nothing about the trace's.
                     scenario.duration = None;
+                    scenario.name = trace.file_stem().map_or(scenario.name, |s| s.to_string_lossy().into_owned());
                 }
             }
         } else if let Some(format) = &self.trace_format {

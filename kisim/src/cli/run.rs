@@ -99,7 +99,7 @@ fn timeline_plot(title: String, prepared: &Prepared, rows: &[Row]) -> plot::Time
     let column = |f: &dyn Fn(&Row) -> f64| rows.iter().map(f).collect::<Vec<f64>>();
     let optional = |f: &dyn Fn(&Row) -> Option<f64>| rows.iter().map(f).collect::<Vec<Option<f64>>>();
     let pools = (0..prepared.pools.len())
-        .map(|number| plot::PoolSeries {
+        .map(|number| plot::TimelinePool {
             name: prepared.pools[number].name.clone(),
             desired: column(&|r| f64::from(r.pools[number].desired)),
             scheduled: column(&|r| f64::from(r.pools[number].scheduled)),
@@ -118,6 +118,6 @@ fn timeline_plot(title: String, prepared: &Prepared, rows: &[Row]) -> plot::Time
         p95_ms: optional(&|r| r.p95_ms),
         p99_ms: optional(&|r| r.p99_ms),
         slo_ms: prepared.scenario.slo.latency.as_secs_f64() * 1e3,
-        violation_share: optional(&|r| r.violation_ratio),
+        violation_share: column(&|r| r.violation_ratio.unwrap_or(f64::NAN)),
     }
 }

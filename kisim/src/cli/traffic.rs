@@ -65,11 +65,7 @@ pub(crate) fn main(args: &TrafficArgs, seed: Option<u64>, format: Format) -> Res
         eprintln!("wrote {}", path.display());
     }
     if let Some(path) = &args.svg {
-        let svg = plot::traffic(&plot::TrafficPlot {
-            title: format!("{}, seed {seed}", scenario.name),
-            duration_s: seconds,
-            arrivals_s: times.iter().map(|&t| t as f64 * 1e-9).collect(),
-        })?;
+        let svg = plot::traffic(&traffic_plot(format!("{}, seed {seed}", scenario.name), seconds, &times))?;
         write_atomically(path, |file| file.write_all(svg.as_bytes()))?;
         eprintln!("wrote {}", path.display());
     }
@@ -93,6 +89,33 @@ pub(crate) fn main(args: &TrafficArgs, seed: Option<u64>, format: Format) -> Res
     }
     super::next_step("kisim run with the same arguments simulates it");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Bins of the rate panel, and bins a decade of the gaps' histogram.
+const RATE_BINS: f64 = 400.0;
+const GAP_BINS_A_DECADE: f64 = 10.0;
+
+fn traffic_plot(title: String, seconds: f64, times: &[u64]) -> plot::TrafficPlot {
+    let bin_s = (seconds / RATE_BINS).max(1e-3);
+    let bins = counts(times, seconds, bin_s);
+    let gaps: Vec<f64> = times.windows(2).map(|w| (w[1] - w[0]) as f64 * 1e-9).collect();
+    let mut histogram = std::collections::BTreeMap::new();
+    for gap in &gaps {
+        let bin = (gap.max(1e-9).log10() * GAP_BINS_A_DECADE).floor() as i64;
+        *histogram.entry(bin).or_insert(0.0) += 1.0;
+    }
+    let edge = |bin: i64| 10f64.powf(bin as f64 / GAP_BINS_A_DECADE);
+    plot::TrafficPlot {
+        title,
+        time_s: (0..bins.len()).map(|i| i as f64 * bin_s).collect(),
+        bin_s,
+        arrivals: bins.iter().map(|&c| c as f64).collect(),
+        gaps: histogram
+            .iter()
+            .map(|(&bin, &count)| plot::GapBin { from_s: edge(bin), to_s: edge(bin + 1), count })
+            .collect(),
+        mean_gap_s: (!gaps.is_empty()).then(|| gaps.iter().sum::<f64>() / gaps.len() as f64),
+    }
 }
 
 fn closed_loop(prepared: &std::sync::Arc<Prepared>, scenario: &Scenario, seed: u64) -> Result<Vec<u64>> {
