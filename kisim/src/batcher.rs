@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn forms_batches_as_triton_does() {
         let batcher = |max, delay_ns, preferred: &[usize]| Batcher::new(max, Duration::from_nanos(delay_ns), preferred);
-        let check = |b: &Batcher, queued, age, expected| assert_eq!(b.form(queued, 1_000, 1_000 + age), expected);
+        let check = |b: &Batcher, queued, age: u64, expected| assert_eq!(b.form(queued, 1_000, 1_000 + age), expected);
 
         let plain = batcher(8, 0, &[]);
         check(&plain, 1, 0, Start(1));

@@ -55,6 +55,18 @@ pub enum ConfigError {
     Trace(#[from] crate::trace::TraceError),
 }
 
+impl ConfigError {
+    /// The error with its place named `origin`, where it was found by code that does not know it.
+    pub fn from_origin(self, origin: &str) -> ConfigError {
+        match self {
+            ConfigError::Field { origin: unknown, field, found, expected } if unknown.is_empty() => {
+                ConfigError::Field { origin: origin.to_owned(), field, found, expected }
+            }
+            other => other,
+        }
+    }
+}
+
 /// Reads a whole text file.
 pub fn read_file(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })

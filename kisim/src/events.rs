@@ -80,6 +80,8 @@ pub enum Event {
     Recover {
         /// The node.
         node: usize,
+        /// When the node came.
+        born: u64,
         /// The GPU, or the whole node.
         gpu: Option<usize>,
         /// Whether it was only slow.
@@ -89,11 +91,15 @@ pub enum Event {
     NodeDetected {
         /// The node.
         node: usize,
+        /// When the node came.
+        born: u64,
     },
     /// Pods of a lost node are replaced.
     NodeEvicted {
         /// The node.
         node: usize,
+        /// When the node came.
+        born: u64,
     },
     /// A pod is scraped.
     Scrape {

@@ -1,6 +1,6 @@
 //! The request path: all servers, the Service in front of them, and the books.
 //!
-//! Three ways to keep time, see [`Pace`]; all give the same fate to every request (tests/twin.rs).
+//! Three ways to keep time, see `Pace`; all give the same fate to every request (tests/twin.rs).
 
 use rand::RngExt;
 
@@ -449,6 +449,11 @@ impl Fleet {
     /// Requests held by servers, as of when each was last advanced.
     pub fn in_flight(&self) -> usize {
         self.servers.iter().map(Server::outstanding).sum()
+    }
+
+    /// Requests held by servers that were sent before `instant`.
+    pub fn sent_before(&self, instant: u64) -> usize {
+        self.servers.iter().map(|server| server.sent_before(instant)).sum()
     }
 
     /// The endpoints of `pool`.

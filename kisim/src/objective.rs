@@ -246,8 +246,9 @@ impl RewardMean {
     pub fn means(&self) -> BTreeMap<String, f64> {
         let steps = self.steps.max(1) as f64;
         let mut means: BTreeMap<String, f64> =
-            self.sums.iter().map(|(name, sum)| ((*name).to_owned(), sum / steps)).collect();
-        means.insert("mean".to_owned(), self.sums.values().sum::<f64>() / steps);
+            // Adding zero turns −0 into 0.
+            self.sums.iter().map(|(name, sum)| ((*name).to_owned(), sum / steps + 0.0)).collect();
+        means.insert("mean".to_owned(), self.sums.values().sum::<f64>() / steps + 0.0);
         means
     }
 }

@@ -209,6 +209,9 @@ impl Profile {
                 return bad(field, value.to_string(), "a number of at least 0");
             }
         }
+        if let Some((field, found, expected)) = self.sharing.as_ref().and_then(SharingRule::problem) {
+            return bad(&format!("sharing.{field}"), found, expected);
+        }
         Ok(())
     }
 
@@ -298,5 +301,7 @@ mod tests {
         refuse("max_batch=2\nlatency_ms=[[2,1.0],[1,2.0]]", "ascending");
         refuse("max_batch=2\nlatency_ms=[[1,2.0],[2,1.0]]", "do not fall");
         refuse("max_batch=1\nlatency_ms=[[1,1.0]]\noverhead=3", "overhead");
+        refuse("max_batch=1\nlatency_ms=[[1,1.0]]\n[sharing]\nmig_1g_speed=0.0", "sharing.mig_1g_speed");
+        refuse("max_batch=1\nlatency_ms=[[1,1.0]]\n[sharing]\ninstance_gain=[[1,-2]]", "sharing.instance_gain");
     }
 }

@@ -90,7 +90,16 @@ pub fn run(
     progress: Progress<'_>,
 ) -> Result<Run, RunError> {
     let mut autoscaler = config.build(&prepared.scenario)?;
-    run_with(prepared, autoscaler.as_mut(), seed, keep, progress)
+    let mut prepared = Arc::clone(prepared);
+    if let AutoscalerConfig::Fixed { replicas } = config {
+        // Fixed means from the start: growing to it from the initial replicas would be somebody's decision.
+        for pool in &mut Arc::make_mut(&mut prepared).pools {
+            if let Some(&number) = replicas.get(&pool.name) {
+                pool.config.initial_replicas = number;
+            }
+        }
+    }
+    run_with(&prepared, autoscaler.as_mut(), seed, keep, progress)
 }
 
 /// Runs `prepared` with `seed` under any autoscaler.
@@ -425,7 +434,11 @@ impl Recorder {
                 (pool.name.clone(), summary)
             })
             .collect();
-        let violated = ledger.violations();
+        // What is still held and already late has broken the objective, whatever becomes of it.
+        let late_from = simulation.now().saturating_sub(self.prepared.scenario.slo.latency.0).as_nanos();
+        let overdue = simulation.fleet().sent_before(late_from) as u64;
+        let violated = ledger.violations() + overdue;
+        let judged = ledger.ended() + overdue;
         let sampled = self.in_flight_sum / self.in_flight_samples.max(1) as f64;
         // Requests spend the overhead outside the servers: there they are not in flight.
         let overhead = self.prepared.pools.iter().map(|p| p.spec.overhead_ns).max().unwrap_or(0) as f64;
@@ -462,7 +475,7 @@ impl Recorder {
             },
             slo: SloSummary {
                 objective_ms: self.prepared.scenario.slo.latency.as_secs_f64() * 1e3,
-                violation_ratio: if ledger.ended() == 0 { 0.0 } else { violated as f64 / ledger.ended() as f64 },
+                violation_ratio: if judged == 0 { 0.0 } else { violated as f64 / judged as f64 },
                 violations: violated,
             },
             cost: pools.values().map(|p| p.cost).sum(),

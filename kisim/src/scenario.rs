@@ -11,7 +11,7 @@ use crate::config::{ConfigError, Span, parse_toml, read_file};
 use crate::control::Limits;
 use crate::distribution::TimeDistribution;
 use crate::fleet::Placement;
-use crate::objective::Objective;
+use crate::objective::{Objective, PaperBaseline};
 use crate::profile::{Hardware, Profile};
 use crate::router::Routing;
 use crate::sharing::Sharing;
@@ -313,6 +313,10 @@ impl Scenario {
                     "a number of at least 0",
                 ));
             }
+            if let Some((field, found, expected)) = group.autoscaler.as_ref().and_then(|a| a.provisioning.problem()) {
+                let field = format!("cluster.nodes.{}.autoscaler.provisioning.{field}", group.name);
+                return Err(self.field(field, found, expected));
+            }
             if group.autoscaler.as_ref().is_some_and(|a| a.max < group.count) {
                 let field = format!("cluster.nodes.{}.autoscaler.max", group.name);
                 let max = group.autoscaler.as_ref().map_or(0, |a| a.max);
@@ -329,6 +333,20 @@ impl Scenario {
                 let names = self.pools.keys().cloned().collect::<Vec<_>>().join(" or ");
                 return Err(self.field(format!("faults[{number}].pool"), format!("{pool:?}"), names));
             }
+        }
+        match self.objective {
+            Objective::Paper { baseline: PaperBaseline::Published } if self.published_pattern().is_none() => {
+                let expected = "traffic of kind \"pattern\" beside it, which the published table is about";
+                return Err(self.field("objective.baseline.from", "\"published\"", expected));
+            }
+            Objective::Paper { baseline: PaperBaseline::Given { p95_ms, throughput } } => {
+                for (field, value) in [("p95_ms", p95_ms), ("throughput", throughput)] {
+                    if !(value.is_finite() && value > 0.0) {
+                        return Err(self.field(format!("objective.baseline.{field}"), value, "a number above 0"));
+                    }
+                }
+            }
+            _ => {}
         }
         if let Objective::Slo { violation_weight, cost_weight, churn_weight } = self.objective {
             for (field, value) in

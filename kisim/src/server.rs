@@ -230,6 +230,12 @@ impl Server {
         self.ring.len() + if self.lone { 0 } else { self.in_service }
     }
 
+    /// Requests it holds that were sent before `instant`.
+    pub fn sent_before(&self, instant: u64) -> usize {
+        let executing = self.instances.iter().flat_map(|i| &i.batch).filter(|r| r.sent < instant).count();
+        executing + (0..self.ring.len()).filter(|&offset| self.ring.at(offset).sent < instant).count()
+    }
+
     /// Instances executing a batch.
     #[inline(always)]
     pub fn busy(&self) -> usize {

@@ -101,6 +101,30 @@ impl Default for SharingRule {
     }
 }
 
+impl SharingRule {
+    /// What is wrong with the figures, as (field, found, expected).
+    pub fn problem(&self) -> Option<(&'static str, String, &'static str)> {
+        let gains = &self.instance_gain;
+        if gains.is_empty() || gains.iter().any(|&(batch, gain)| !(batch > 0.0 && gain >= 1.0 && gain.is_finite())) {
+            return Some(("instance_gain", format!("{gains:?}"), "[batch, gain] pairs with gains of at least 1"));
+        }
+        if gains.windows(2).any(|w| w[1].0 <= w[0].0) {
+            return Some(("instance_gain", format!("{gains:?}"), "ascending batch sizes"));
+        }
+        for (field, value) in
+            [("time_slicing_efficiency", self.time_slicing_efficiency), ("mig_1g_speed", self.mig_1g_speed)]
+        {
+            if !(value > 0.0 && value <= 1.0) {
+                return Some((field, value.to_string(), "a number above 0 and at most 1"));
+            }
+        }
+        if !(self.mps_interference >= 1.0 && self.mps_interference.is_finite()) {
+            return Some(("mps_interference", self.mps_interference.to_string(), "a number of at least 1"));
+        }
+        None
+    }
+}
+
 impl Sharing {
     /// How many replicas fit on one GPU.
     pub fn replicas_per_gpu(&self) -> u32 {

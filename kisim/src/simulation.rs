@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use crate::batcher::Batcher;
 use crate::clients::{Act, Clients};
-use crate::cluster::{Cluster, Demand, Meter, Phase, PodCounts, PoolSetup, ScaleRefused};
+use crate::cluster::{Cluster, Demand, Meter, PodCounts, PoolSetup, ScaleRefused};
 use crate::config::ConfigError;
 use crate::control::{Limiter, PodView, PoolView};
 use crate::events::{Event, EventQueue};
@@ -59,7 +59,10 @@ impl Prepared {
         scenario.check()?;
         let duration = match scenario.duration {
             Some(duration) => Some(duration),
-            None => scenario.traffic.natural_duration(&scenario.base)?,
+            None => {
+                let own = scenario.traffic.natural_duration(&scenario.base);
+                own.map_err(|e| e.from_origin(&scenario.origin))?
+            }
         };
         let Some(duration) = duration else {
             return Err(ConfigError::Field {
@@ -205,7 +208,9 @@ struct Telemetry {
     /// Samples not yet visible: (from when, sample), in order.
     pods: Vec<(u64, PodSample)>,
     cluster: Vec<(u64, ClusterSample)>,
-    gone: Vec<(u64, u64)>,
+    /// Failed scrapes and vanished pods: (visible from when, pod, when).
+    failed: Vec<(u64, (u64, u64))>,
+    gone: Vec<(u64, (u64, u64))>,
     last: std::collections::BTreeMap<u64, Last>,
 }
 
@@ -213,7 +218,8 @@ impl Simulation {
     /// A run of `prepared` with `seed`; `log` keeps a record of every request.
     pub fn new(prepared: &Arc<Prepared>, seed: u64, log: bool) -> Result<Self, SimulationError> {
         let scenario = &prepared.scenario;
-        let load = scenario.traffic.load(&scenario.base, prepared.seconds(), seed)?;
+        let load = scenario.traffic.load(&scenario.base, prepared.seconds(), seed);
+        let load = load.map_err(|e| e.from_origin(&scenario.origin))?;
         let clients_wait = matches!(load, Load::Closed(_)) || scenario.client.retries.is_some();
         let sink = Sink::new(scenario.slo.latency.nanos(), &prepared.bounds, clients_wait || log);
         let pool_of = |hardware| prepared.pools.iter().position(|p| p.hardware == hardware);
@@ -244,6 +250,7 @@ impl Simulation {
             drop_probability: config.drop_probability,
             pods: Vec::new(),
             cluster: Vec::new(),
+            failed: Vec::new(),
             gone: Vec::new(),
             last: std::collections::BTreeMap::new(),
         };
@@ -340,6 +347,7 @@ impl Simulation {
                     self.fleet.advance_all(now);
                     let in_flight = self.fleet.in_flight() as u64;
                     self.fleet.sink.ledger.restart(in_flight);
+                    self.cluster.restart_maxima();
                     return Ok(Stop::WarmUpOver);
                 }
                 Event::ClusterScrape => {
@@ -433,7 +441,7 @@ impl Simulation {
     fn scrape(&mut self, pod: u64, now: u64) {
         let Some(slot) = self.cluster.pod(pod).and_then(|p| p.slot) else {
             // The target is gone: its series are stale from here.
-            self.telemetry.gone.push((pod, now));
+            self.telemetry.gone.push((self.visible_from(now), (pod, now)));
             self.telemetry.last.remove(&pod);
             return;
         };
@@ -441,7 +449,12 @@ impl Simulation {
         self.fleet.advance(slot, now);
         let server = self.fleet.server(slot);
         let dropped = self.telemetry.rng.random::<f64>() < self.telemetry.drop_probability;
-        if dropped || self.cluster.scrapes_fail(now) || !server.is_alive() {
+        if self.cluster.scrapes_fail(now) {
+            // Nobody scrapes: nothing is marked stale either.
+            return;
+        }
+        if dropped || !server.is_alive() {
+            self.telemetry.failed.push((self.visible_from(now), (pod, now)));
             return;
         }
         let Some(pool) = self.cluster.pod(pod).map(|p| p.pool) else { return };
@@ -474,8 +487,12 @@ impl Simulation {
             cpu_utilization,
         };
         self.telemetry.last.insert(pod, Last { at: now, busy_ns, success });
-        let visible = now.saturating_add(self.telemetry.lag).saturating_add(self.cluster.extra_scrape_lag(now));
-        self.telemetry.pods.push((visible, sample));
+        self.telemetry.pods.push((self.visible_from(now), sample));
+    }
+
+    /// When what is scraped now can be queried.
+    fn visible_from(&self, now: u64) -> u64 {
+        now.saturating_add(self.telemetry.lag).saturating_add(self.cluster.extra_scrape_lag(now))
     }
 
     fn scrape_cluster(&mut self, now: u64) {
@@ -484,8 +501,7 @@ impl Simulation {
             return;
         }
         let pools = (0..self.prepared.pools.len()).map(|pool| self.cluster.counts(pool)).collect();
-        let visible = now.saturating_add(self.telemetry.lag).saturating_add(self.cluster.extra_scrape_lag(now));
-        self.telemetry.cluster.push((visible, ClusterSample { at: SimTime::from_nanos(now), pools }));
+        self.telemetry.cluster.push((self.visible_from(now), ClusterSample { at: SimTime::from_nanos(now), pools }));
     }
 
     /// Everything that became visible to an autoscaler since the last call.
@@ -495,7 +511,9 @@ impl Simulation {
         let mut scrape = Scrape::default();
         take_visible(&mut t.pods, now, |sample| scrape.pods.push(sample));
         take_visible(&mut t.cluster, now, |sample| scrape.cluster.push(sample));
-        scrape.gone = t.gone.drain(..).map(|(pod, at)| (pod, SimTime::from_nanos(at))).collect();
+        let at = |(pod, at): (u64, u64)| (pod, SimTime::from_nanos(at));
+        take_visible(&mut t.failed, now, |mark| scrape.failed.push(at(mark)));
+        take_visible(&mut t.gone, now, |mark| scrape.gone.push(at(mark)));
         scrape
     }
 
@@ -558,9 +576,11 @@ impl Simulation {
         let running: u128 = self
             .cluster
             .pods()
-            .filter(|p| p.pool == pool && matches!(p.phase, Phase::Ready | Phase::Draining))
+            .filter(|p| p.pool == pool)
             .filter_map(|p| p.slot)
-            .map(|slot| u128::from(self.fleet.server(slot).busy_ns(self.now)))
+            .map(|slot| self.fleet.server(slot))
+            .filter(|server| server.is_alive())
+            .map(|server| u128::from(server.busy_ns(self.now)))
             .sum();
         running + self.cluster.meter(pool, self.now).retired_busy_ns
     }

@@ -69,6 +69,8 @@ impl Gauge {
 struct Series {
     pool: usize,
     samples: VecDeque<PodSample>,
+    /// When a scrape last failed: older samples are stale.
+    failed: Option<SimTime>,
     gone: Option<SimTime>,
 }
 
@@ -102,9 +104,17 @@ impl Window {
             let series = self.pods.entry(sample.pod).or_insert_with(|| Series {
                 pool: sample.pool,
                 samples: VecDeque::new(),
+                failed: None,
                 gone: None,
             });
-            series.samples.push_back(sample.clone());
+            // Lags differ, so an older sample may come after a newer one.
+            let place = series.samples.partition_point(|s| s.at <= sample.at);
+            series.samples.insert(place, sample.clone());
+        }
+        for &(pod, at) in &scrape.failed {
+            if let Some(series) = self.pods.get_mut(&pod) {
+                series.failed = series.failed.max(Some(at));
+            }
         }
         for &(pod, at) in &scrape.gone {
             if let Some(series) = self.pods.get_mut(&pod) {
@@ -185,7 +195,8 @@ impl Window {
             .filter(|(_, s)| s.gone.is_none_or(|gone| gone > now))
             .filter_map(|(id, s)| {
                 let latest = s.samples.iter().rev().find(|s| s.at <= now)?;
-                (now.since(latest.at) < DEFAULT_LOOKBACK).then(|| (id, latest.at, gauge.of(latest)))
+                let stale = s.failed.is_some_and(|failed| failed > latest.at && failed <= now);
+                (!stale && now.since(latest.at) < DEFAULT_LOOKBACK).then(|| (id, latest.at, gauge.of(latest)))
             })
             .collect()
     }
@@ -275,6 +286,18 @@ mod tests {
     }
 
     #[test]
+    fn late_samples_are_put_in_order() {
+        let mut window = Window::new(Duration::from_secs(600), &[100_000_000, 200_000_000]);
+        for seconds in [0u64, 15, 45, 30, 60] {
+            let scrape = Scrape { pods: vec![sample(1, seconds, 10 * seconds, [0; 3])], ..Scrape::default() };
+            window.push(&scrape, at(60));
+        }
+        // Out of order, 300 after 450 would look like a counter that was reset.
+        let rate = window.rate(None, Counter::Requests, Duration::from_secs(61), at(60)).expect("data");
+        assert!((rate - 10.0).abs() < 0.2, "{rate}");
+    }
+
+    #[test]
     fn no_data_is_not_zero() {
         let mut window = Window::new(Duration::from_secs(600), &[100_000_000, 200_000_000]);
         assert_eq!(window.average(None, Gauge::Utilization, at(0)), None);
@@ -283,8 +306,13 @@ mod tests {
         // One sample makes no rate, but a gauge.
         assert_eq!(window.rate(None, Counter::Requests, Duration::from_secs(60), at(10)), None);
         assert_eq!(window.average(None, Gauge::Utilization, at(10)), Some(0.5));
+        // Stale when a later scrape failed, until one succeeds.
+        window.push(&Scrape { failed: vec![(1, at(11))], ..Scrape::default() }, at(11));
+        assert_eq!(window.average(None, Gauge::Utilization, at(11)), None);
+        window.push(&Scrape { pods: vec![sample(1, 11, 5, [0; 3])], ..Scrape::default() }, at(11));
         // Stale after five minutes, or at once when the target is gone.
-        assert_eq!(window.average(None, Gauge::Utilization, at(311)), None);
+        assert_eq!(window.average(None, Gauge::Utilization, at(12)), Some(0.5));
+        assert_eq!(window.average(None, Gauge::Utilization, at(312)), None);
         window.push(&Scrape { gone: vec![(1, at(12))], ..Scrape::default() }, at(15));
         assert_eq!(window.average(None, Gauge::Utilization, at(15)), None);
         window.push(&Scrape::default(), at(700));

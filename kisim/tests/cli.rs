@@ -59,12 +59,34 @@ fn run_prints_one_object_with_the_promised_fields() {
     let path = small(folder.path(), str::to_owned);
     let run = json(&["run", &path, "--format", "json", "--seed", "7"]);
     for field in [
-        "/requests/arrived", "/requests/completed", "/requests/queue_full", "/requests/timed_out", "/requests/killed",
-        "/requests/unserved", "/latency_ms/mean", "/latency_ms/p50", "/latency_ms/p90", "/latency_ms/p95",
-        "/latency_ms/p99", "/latency_ms/p999", "/latency_ms/max", "/queue_ms/mean", "/queue_ms/p95",
-        "/slo/objective_ms", "/slo/violation_ratio", "/pools/gpu/replicas_mean", "/pools/gpu/replicas_max",
-        "/pools/gpu/replica_seconds", "/pools/gpu/utilization", "/pools/gpu/cost", "/cost", "/reward/mean",
-        "/reward/violation", "/reward/cost", "/reward/churn", "/seed",
+        "/requests/arrived",
+        "/requests/completed",
+        "/requests/queue_full",
+        "/requests/timed_out",
+        "/requests/killed",
+        "/requests/unserved",
+        "/latency_ms/mean",
+        "/latency_ms/p50",
+        "/latency_ms/p90",
+        "/latency_ms/p95",
+        "/latency_ms/p99",
+        "/latency_ms/p999",
+        "/latency_ms/max",
+        "/queue_ms/mean",
+        "/queue_ms/p95",
+        "/slo/objective_ms",
+        "/slo/violation_ratio",
+        "/pools/gpu/replicas_mean",
+        "/pools/gpu/replicas_max",
+        "/pools/gpu/replica_seconds",
+        "/pools/gpu/utilization",
+        "/pools/gpu/cost",
+        "/cost",
+        "/reward/mean",
+        "/reward/violation",
+        "/reward/cost",
+        "/reward/churn",
+        "/seed",
     ] {
         assert!(run.pointer(field).is_some_and(Value::is_number), "{field} in {run}");
     }
@@ -74,7 +96,8 @@ fn run_prints_one_object_with_the_promised_fields() {
     let ended = count("completed") + count("queue_full") + count("timed_out") + count("killed") + count("unserved");
     assert_eq!(count("arrived"), ended);
     let littles = &run["littles_law"];
-    let (sampled, law) = (littles["mean_in_flight_sampled"].as_f64().unwrap(), littles["rate_times_time"].as_f64().unwrap());
+    let (sampled, law) =
+        (littles["mean_in_flight_sampled"].as_f64().unwrap(), littles["rate_times_time"].as_f64().unwrap());
     assert!((sampled / law - 1.0).abs() < 0.6, "{littles}");
 }
 
@@ -83,8 +106,20 @@ fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
     let folder = tempfile::tempdir().expect("folder");
     let path = small(folder.path(), str::to_owned);
     let compare = |threads: &str, seed: &str| {
-        let arguments =
-            ["compare", &path, "--autoscalers", "fixed:2,hpa", "--seeds", "3", "--format", "json", "--threads", threads, "--seed", seed];
+        let arguments = [
+            "compare",
+            &path,
+            "--autoscalers",
+            "fixed:2,hpa",
+            "--seeds",
+            "3",
+            "--format",
+            "json",
+            "--threads",
+            threads,
+            "--seed",
+            seed,
+        ];
         let output = kisim(&arguments);
         assert!(output.status.success());
         output.stdout
@@ -148,7 +183,9 @@ fn traffic_can_be_looked_at_and_replayed() {
 #[test]
 fn retries_make_a_storm() {
     let folder = tempfile::tempdir().expect("folder");
-    let overload = |text: &str| text.replace("rate = 200.0", "rate = 900.0").replace("initial_replicas = 2", "initial_replicas = 2");
+    let overload = |text: &str| {
+        text.replace("rate = 200.0", "rate = 900.0").replace("initial_replicas = 2", "initial_replicas = 2")
+    };
     let path = small(folder.path(), overload);
     let once = json(&["run", &path, "--autoscaler", "fixed:2", "--format", "json"]);
     let retried = small(folder.path(), |text| {
@@ -252,7 +289,13 @@ fn calibrate_writes_a_profile_that_runs() {
     let profile = folder.path().join("mine.toml");
     let svg = folder.path().join("fit.svg");
     let found = json(&[
-        "calibrate", sweep.to_str().unwrap(), "--out", profile.to_str().unwrap(), "--svg", svg.to_str().unwrap(), "--format",
+        "calibrate",
+        sweep.to_str().unwrap(),
+        "--out",
+        profile.to_str().unwrap(),
+        "--svg",
+        svg.to_str().unwrap(),
+        "--format",
         "json",
     ]);
     let per_item = found["fit"]["affine"]["per_item_ms"].to_string();

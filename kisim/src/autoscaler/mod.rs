@@ -165,7 +165,7 @@ impl AutoscalerConfig {
                             "cpu" => HpaMetric::Cpu,
                             "queue" => HpaMetric::Queue,
                             "in_flight" => HpaMetric::InFlight,
-                            "rate" => HpaMetric::RequestRate,
+                            "rate" | "request_rate" => HpaMetric::RequestRate,
                             _ => {
                                 return Err(unknown(
                                     "hpa:METRIC:TARGET with METRIC one of utilization, cpu, queue, in_flight, rate",

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 use kisim::calibrate::{
-    BatchFit, BatchRow, Estimate, FitReport, LoadFit, LoadFitOptions, LoadRow, Measurements, Offered, Params, Prediction,
-    ServerSettings, fit_batch_sweep, fit_load_sweep, predict, read,
+    BatchFit, BatchRow, Convergence, Estimate, FitReport, LoadFit, LoadFitOptions, LoadRow, Measurements, Offered,
+    Params, Prediction, ServerSettings, fit_batch_sweep, fit_load_sweep, predict, read,
 };
 use kisim::config::Span;
 use kisim::plot;
@@ -93,7 +93,7 @@ fn profile(args: &CalibrateArgs, max_batch: usize, service_cv: f64, overhead_ms:
         overhead_ms,
         price_per_hour: args.price_per_hour,
         source: format!("kisim calibrate {file}"),
-        price_source: "given on the command line".to_owned(),
+        price_source: if args.price_per_hour > 0.0 { "given to kisim calibrate".to_owned() } else { String::new() },
         sharing: None,
     }
 }
@@ -128,10 +128,10 @@ fn batch(args: &CalibrateArgs, rows: &[BatchRow], format: Format) -> Result<Exit
     match format {
         Format::Json => super::print_json(&Found::BatchSweep { profile: &profile, fit: &fit })?,
         Format::Table => {
-            let mut text = format!("profile {} from {} rows, batches 1 to {max_batch}\n", profile.name, rows.len());
+            let mut text = format!("profile {} from {} rows, largest batch {max_batch}\n", profile.name, rows.len());
             for repair in &fit.repairs {
                 text.push_str(&format!(
-                    "  batch {}: {} ms measured, {} ms in the profile, since a larger batch was no slower\n",
+                    "  batch {}: {} ms measured, {} ms in the profile, which may not fall as the batch grows\n",
                     repair.batch,
                     number(repair.measured_ms),
                     number(repair.repaired_ms)
@@ -176,6 +176,17 @@ fn load(args: &CalibrateArgs, rows: &[LoadRow], format: Format) -> Result<ExitCo
     }
     let p = fit.params;
     let mut profile = profile(args, args.max_batch, p.service_cv, p.overhead_ms, "fitted to a load sweep");
+    let unknown: Vec<&str> =
+        [("fixed", &fit.fixed_ms), ("per_item", &fit.per_item_ms), ("overhead_ms", &fit.overhead_ms)]
+            .into_iter()
+            .filter(|(_, estimate)| estimate.value().is_none())
+            .map(|(name, _)| name)
+            .collect();
+    profile.source.push_str("; service_cv is assumed");
+    if !unknown.is_empty() {
+        // The numbers are in the profile because it needs some; whoever reads it must know what they are worth.
+        profile.source.push_str(&format!("; the data do not identify {}", unknown.join(", ")));
+    }
     profile.affine_ms = Some(AffineMs { fixed: p.fixed_ms, per_item: p.per_item_ms });
     save(args, &profile)?;
     if let Some(path) = &args.svg {
@@ -224,6 +235,15 @@ fn load(args: &CalibrateArgs, rows: &[LoadRow], format: Format) -> Result<ExitCo
             text.push_str(&estimate("fixed", &fit.fixed_ms, "ms"));
             text.push_str(&estimate("per item", &fit.per_item_ms, "ms"));
             text.push_str(&estimate("overhead", &fit.overhead_ms, "ms"));
+            text.push_str(&format!(
+                "  {:<22} {:>10} (assumed, not fitted)\n",
+                "CV of a batch's time",
+                number(p.service_cv)
+            ));
+            text.push_str(&match fit.convergence {
+                Convergence::Converged => format!("converged after {} steps\n", fit.iterations),
+                Convergence::OutOfIterations => format!("did not converge in {} steps\n", fit.iterations),
+            });
             text.push_str(&residuals(&fit.report));
             super::print(&text)?;
         }

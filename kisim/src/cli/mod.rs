@@ -23,7 +23,12 @@ use kisim::traffic::{Pattern, Traffic};
 
 /// Simulate GPU inference pods on Kubernetes, and the autoscalers that drive them.
 #[derive(Debug, Parser)]
-#[command(name = "kisim", version, about, after_help = "Start with:\n  kisim compare\n  kisim run --out results/first")]
+#[command(
+    name = "kisim",
+    version,
+    about = "Simulate GPU inference pods on Kubernetes, and the autoscalers that drive them",
+    after_help = "Start with:\n  kisim compare\n  kisim run --out results/first"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -74,7 +79,7 @@ enum Command {
 /// Which scenario, and what of it is different.
 #[derive(Debug, Args)]
 struct ScenarioArgs {
-    /// Path of a scenario, `default`, or `paper:ramp`, `paper:spike`, `paper:periodic`, `paper:random`
+    /// Path of a scenario, `default`, `paper` (its ramp), or `paper:ramp`, `paper:spike`, `paper:periodic`, `paper:random`
     #[arg(default_value = "default")]
     scenario: String,
     /// Replay this trace instead of the scenario's traffic
@@ -84,6 +89,9 @@ struct ScenarioArgs {
     /// timestamps, rates
     #[arg(long)]
     trace_format: Option<String>,
+    /// Which run, where the trace holds several
+    #[arg(long, requires = "trace")]
+    series: Option<String>,
     /// Length of the run instead of the scenario's, such as 10m
     #[arg(long)]
     duration: Option<kisim::config::Span>,
@@ -93,6 +101,7 @@ impl ScenarioArgs {
     fn load(&self, seed: Option<u64>) -> Result<Scenario> {
         let mut scenario = match self.scenario.as_str() {
             "default" => Scenario::builtin()?,
+            "paper" => Scenario::pattern(Pattern::Ramp)?,
             name => match name.strip_prefix("paper:") {
                 Some(pattern) => {
                     let found = Pattern::ALL.into_iter().find(|p| p.name() == pattern);
@@ -107,9 +116,10 @@ impl ScenarioArgs {
             let path = Some(absolute);
             match &mut scenario.traffic {
                 // Keeps the scenario's scales, start and length.
-                Traffic::Trace { path: own, format, .. } => {
+                Traffic::Trace { path: own, format, series, .. } => {
                     *own = path;
                     *format = self.trace_format.clone();
+                    *series = self.series.clone().or(series.take());
                 }
                 other => {
                     *other = Traffic::Trace {
@@ -117,7 +127,7 @@ impl ScenarioArgs {
                         format: self.trace_format.clone(),
                         start: None,
                         length: None,
-                        series: None,
+                        series: self.series.clone(),
                         rate_scale: 1.0,
                         time_scale: 1.0,
                         arrivals: kisim::traffic::Process::default(),
@@ -178,7 +188,8 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(130)
         }
         Err(error) => {
-            eprintln!("kisim: {error:#}");
+            // The outermost sentence says it all; sources would say it again.
+            eprintln!("kisim: {error}");
             ExitCode::from(2)
         }
     }

@@ -230,6 +230,13 @@ impl Cluster {
         meter
     }
 
+    /// Forgets the highest numbers of pods so far.
+    pub fn restart_maxima(&mut self) {
+        for meter in &mut self.meters {
+            meter.bound_max = meter.bound;
+        }
+    }
+
     /// Whether scrapes fail at `now`.
     pub fn scrapes_fail(&self, now: u64) -> bool {
         now < self.scrapes_fail_until
@@ -408,26 +415,36 @@ impl Cluster {
 
     /// Asks for a node that would hold a pod of `pool`, where a group may still grow.
     fn provision(&mut self, pool: usize, now: u64, events: &mut EventQueue) {
-        let demand = self.pools[pool].demand;
-        let waiting = self.unschedulable.iter().filter(|id| self.pods.get(id).is_some_and(|p| p.pool == pool)).count();
-        for (number, group) in self.groups.iter().enumerate() {
-            let Some(autoscaler) = &group.autoscaler else { continue };
+        // Pods of `of` that a node of `group` holds.
+        let fit = |of: usize, group: &NodeGroup| {
+            let demand = self.pools[of].demand;
             let by_gpu = if demand.gpu { (group.gpus * demand.per_gpu) as usize } else { usize::MAX };
             let by_cpu = if demand.cpus > 0.0 { (group.cpus / demand.cpus + 1e-9) as usize } else { usize::MAX };
-            let pods_a_node = by_gpu.min(by_cpu);
-            if pods_a_node == 0 {
+            by_gpu.min(by_cpu)
+        };
+        let waiting =
+            |of: usize| self.unschedulable.iter().filter(|id| self.pods.get(id).is_some_and(|p| p.pool == of)).count();
+        for (number, group) in self.groups.iter().enumerate() {
+            let Some(autoscaler) = &group.autoscaler else { continue };
+            if fit(pool, group) == 0 {
                 continue;
             }
             let existing = self.nodes.iter().filter(|n| n.exists && n.group == number).count() as u32;
             let coming = self.provisioning[number];
             let room = autoscaler.max.saturating_sub(existing + coming);
-            let wanted = (waiting.div_ceil(pods_a_node) as u32).saturating_sub(coming);
+            let needed: usize = (0..self.pools.len())
+                .filter(|&of| fit(of, group) > 0)
+                .map(|of| waiting(of).div_ceil(fit(of, group)))
+                .sum();
+            let wanted = (needed as u32).saturating_sub(coming);
             for _ in 0..wanted.min(room) {
                 self.provisioning[number] += 1;
                 let delay = autoscaler.provisioning.sample(&mut self.node_rng);
                 events.push(now.saturating_add(delay), Event::NodeReady { group: number });
             }
-            return;
+            if wanted <= room {
+                return;
+            }
         }
     }
 
@@ -552,16 +569,20 @@ impl Cluster {
                 let node = &mut self.nodes[node];
                 if node.exists && node.pods == 0 && node.empty_since == since && nodes > self.groups[group].count {
                     node.exists = false;
+                    // Its group may grow again, for those who wait.
+                    self.retry_unschedulable(now, events);
                 }
             }
             Event::Fault { fault, random } => self.strike(fault, random, now, fleet, events),
-            Event::Recover { node, gpu, slow } => self.recover(node, gpu, slow, now, fleet, events),
-            Event::NodeDetected { node } if !self.nodes[node].up => {
-                for slot in self.on_node(node).filter_map(|p| p.slot).collect::<Vec<_>>() {
-                    fleet.remove_endpoint(slot);
+            Event::Recover { node, born, gpu, slow } if self.nodes[node].born == born => {
+                self.recover(node, gpu, slow, now, fleet, events);
+            }
+            Event::NodeDetected { node, born } if !self.nodes[node].up && self.nodes[node].born == born => {
+                for id in self.on_node(node).map(|p| p.id).collect::<Vec<_>>() {
+                    self.notice_lost(id, now, fleet);
                 }
             }
-            Event::NodeEvicted { node } if !self.nodes[node].up => {
+            Event::NodeEvicted { node, born } if !self.nodes[node].up && self.nodes[node].born == born => {
                 for id in self.on_node(node).map(|p| p.id).collect::<Vec<_>>() {
                     let pool = self.pods[&id].pool;
                     self.remove(id, now, fleet, events);
@@ -615,8 +636,9 @@ impl Cluster {
         match fault.kind {
             FaultKind::PodCrash { pool, repeats } => {
                 let of_pool = |p: &&Pod| pool.as_ref().is_none_or(|name| self.pools[p.pool].name == *name);
+                let alive = |p: &&Pod| p.slot.is_some_and(|slot| fleet.server(slot).is_alive());
                 let ready: Vec<u64> =
-                    self.pods.values().filter(|p| p.is_ready()).filter(of_pool).map(|p| p.id).collect();
+                    self.pods.values().filter(|p| p.is_ready()).filter(of_pool).filter(alive).map(|p| p.id).collect();
                 if let Some(id) = faults::pick(&ready, &mut self.fault_rng) {
                     if let Some(pod) = self.pods.get_mut(&id) {
                         pod.crashes_left = repeats;
@@ -639,7 +661,9 @@ impl Cluster {
                     self.remove(id, now, fleet, events);
                     self.reconcile(pool, now, fleet, events);
                 }
-                events.push(now.saturating_add(lasting.nanos()), Event::Recover { node, gpu: Some(gpu), slow: false });
+                let born = self.nodes[node].born;
+                let over = Event::Recover { node, born, gpu: Some(gpu), slow: false };
+                events.push(now.saturating_add(lasting.nanos()), over);
             }
             FaultKind::NodeLost { lasting, detection, eviction } => {
                 let up: Vec<usize> =
@@ -650,16 +674,22 @@ impl Cluster {
                     self.lose(id, now, fleet);
                 }
                 let detected = now.saturating_add(detection.nanos());
-                events.push(detected, Event::NodeDetected { node });
-                events.push(detected.saturating_add(eviction.nanos()), Event::NodeEvicted { node });
-                events.push(now.saturating_add(lasting.nanos()), Event::Recover { node, gpu: None, slow: false });
+                let born = self.nodes[node].born;
+                events.push(detected, Event::NodeDetected { node, born });
+                events.push(detected.saturating_add(eviction.nanos()), Event::NodeEvicted { node, born });
+                let over = Event::Recover { node, born, gpu: None, slow: false };
+                events.push(now.saturating_add(lasting.nanos()), over);
             }
             FaultKind::SlowNode { lasting, factor } => {
                 let up: Vec<usize> =
                     (0..self.nodes.len()).filter(|&n| self.nodes[n].exists && self.nodes[n].up).collect();
                 let Some(node) = faults::pick(&up, &mut self.fault_rng) else { return };
                 self.set_slowdown(node, factor, now, fleet);
-                events.push(now.saturating_add(lasting.nanos()), Event::Recover { node, gpu: None, slow: true });
+                let until = now.saturating_add(lasting.nanos());
+                let node_state = &mut self.nodes[node];
+                node_state.slow_until = node_state.slow_until.max(until);
+                let born = node_state.born;
+                events.push(until, Event::Recover { node, born, gpu: None, slow: true });
             }
             FaultKind::ScrapeDropout { lasting } => {
                 self.scrapes_fail_until = self.scrapes_fail_until.max(now.saturating_add(lasting.nanos()));
@@ -673,7 +703,7 @@ impl Cluster {
         }
     }
 
-    /// The node of `id` is gone: its server answers nobody, but nobody knows yet.
+    /// The node of `id` is gone: its server answers nobody, but the API still shows the pod as it was.
     fn lose(&mut self, id: u64, now: u64, fleet: &mut Fleet) {
         let Some(pod) = self.pods.get_mut(&id) else { return };
         let meter = &mut self.meters[pod.pool];
@@ -686,9 +716,24 @@ impl Cluster {
                 meter.retired_busy_ns += u128::from(fleet.server(slot).busy_ns(now));
             }
         }
-        pod.phase = Phase::Lost;
-        pod.ready_transition = Some(now);
-        pod.epoch += 1;
+        if !matches!(pod.phase, Phase::Ready | Phase::Draining) {
+            // What was to happen on the node does not.
+            pod.epoch += 1;
+        }
+    }
+
+    /// The control plane notices that the node of `id` is gone.
+    fn notice_lost(&mut self, id: u64, now: u64, fleet: &mut Fleet) {
+        let Some(pod) = self.pods.get_mut(&id) else { return };
+        if let Some(slot) = pod.slot {
+            fleet.remove_endpoint(slot);
+        }
+        // One that is being deleted goes on to be: it is replaced already.
+        if pod.phase != Phase::Draining {
+            pod.phase = Phase::Lost;
+            pod.ready_transition = Some(now);
+            pod.epoch += 1;
+        }
     }
 
     fn set_slowdown(&mut self, node: usize, factor: f64, now: u64, fleet: &mut Fleet) {
@@ -710,7 +755,11 @@ impl Cluster {
         events: &mut EventQueue,
     ) {
         if slow {
-            return self.set_slowdown(node, 1.0, now, fleet);
+            // Of faults that overlap, the last to end ends them.
+            if now >= self.nodes[node].slow_until {
+                self.set_slowdown(node, 1.0, now, fleet);
+            }
+            return;
         }
         if let Some(gpu) = gpu {
             if self.nodes[node].gpus[gpu].is_none() {

@@ -65,6 +65,10 @@ pub struct Node {
     pub images: Vec<bool>,
     /// How many times longer its batches take.
     pub slowdown: f64,
+    /// Until when it is slow, nanoseconds.
+    pub slow_until: u64,
+    /// When it came, nanoseconds: tells it from a later node in its place.
+    pub born: u64,
     /// Since when it is empty, nanoseconds.
     pub empty_since: u64,
 }
@@ -101,6 +105,8 @@ impl Node {
             pods: 0,
             images: (0..pools).map(|pool| images_cached.get(pool).copied().unwrap_or(false)).collect(),
             slowdown: 1.0,
+            slow_until: 0,
+            born: now,
             empty_since: now,
         }
     }

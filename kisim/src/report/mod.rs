@@ -101,7 +101,7 @@ pub struct QueueSummary {
 pub struct SloSummary {
     /// The latency objective, milliseconds.
     pub objective_ms: f64,
-    /// Share of ended requests that were late or failed.
+    /// Share of requests that were late or failed, of those that ended or were overdue when the run did.
     pub violation_ratio: f64,
     /// Their number.
     pub violations: u64,

@@ -148,6 +148,8 @@ pub struct Scrape {
     pub pods: Vec<PodSample>,
     /// The cluster, in order of scraping.
     pub cluster: Vec<ClusterSample>,
+    /// Scrapes that failed: (pod, when). Prometheus marks the target's series stale.
+    pub failed: Vec<(u64, SimTime)>,
     /// Pods that are no longer targets, and since when: their series are stale from then on.
     pub gone: Vec<(u64, SimTime)>,
 }

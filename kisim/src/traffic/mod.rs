@@ -139,7 +139,9 @@ impl Traffic {
             Traffic::Pattern { pattern } => Ok(Some(pattern.duration())),
             Traffic::Trace { time_scale, .. } => {
                 let length = self.open_trace(base)?.summary().map_err(ConfigError::Trace)?.duration;
-                Ok(Some(Span(std::time::Duration::from_secs_f64(length.as_secs_f64() * time_scale))))
+                // A nanosecond more: requests are sent before the end, the trace's last one included.
+                let nanos = (length.as_nanos() as f64 * time_scale) as u64 + 1;
+                Ok(Some(Span(std::time::Duration::from_nanos(nanos))))
             }
         }
     }
@@ -147,7 +149,8 @@ impl Traffic {
     fn open_trace(&self, base: &Path) -> Result<Trace, ConfigError> {
         let Traffic::Trace { path, format, start, length, series, .. } = self else {
             return Err(ConfigError::Field {
-                origin: "scenario".into(),
+                // Whoever calls knows.
+                origin: String::new(),
                 field: "traffic.kind".into(),
                 found: "no trace".into(),
                 expected: "\"trace\"".into(),
@@ -155,7 +158,8 @@ impl Traffic {
         };
         let Some(path) = path else {
             return Err(ConfigError::Field {
-                origin: "scenario".into(),
+                // Whoever calls knows.
+                origin: String::new(),
                 field: "traffic.path".into(),
                 found: "no file".into(),
                 expected: "the path of a trace here, or --trace FILE".into(),

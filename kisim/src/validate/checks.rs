@@ -96,8 +96,8 @@ pub fn checks(quick: bool) -> Vec<Check> {
             }],
         });
     }
-    for (load, cv) in [(0.5, 0.5), (0.8, 0.5), (0.8, 1.5), (0.95, 0.5)] {
-        let sigma = f64::sqrt((cv * cv as f64).ln_1p());
+    for (load, cv) in [(0.5, 0.5f64), (0.8, 0.5), (0.8, 1.5), (0.95, 0.5)] {
+        let sigma = f64::sqrt(f64::ln_1p(cv * cv));
         checks.push(Check {
             name: format!("M/G/1 at {load}, log-normal, CV {cv}"),
             station: Station::single(load, 1, Spread::LogNormal { sigma }, 2 * requests(load, quick)),

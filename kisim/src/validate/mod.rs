@@ -49,7 +49,7 @@ pub enum Demand {
         /// Share.
         within: f64,
     },
-    /// To lie between these shares of the expected.
+    /// To lie between these shares of the expected, up to its 95 % interval, which must be within 5 %.
     Between {
         /// Lower share.
         low: f64,
@@ -77,7 +77,12 @@ pub fn judge(name: &str, expected: f64, values: &[f64], demand: Demand, source: 
             let wide = half_width * t(0.9995) / t(0.975);
             (estimate.mean - expected).abs() <= wide && half_width <= within * expected.abs()
         }
-        Demand::Between { low, high } => estimate.mean >= low * expected && estimate.mean <= high * expected,
+        // The mean is known up to its interval: it breaks a bound when all of the interval does.
+        Demand::Between { low, high } => {
+            estimate.mean - half_width <= high * expected
+                && estimate.mean + half_width >= low * expected
+                && half_width <= 0.05 * expected.abs()
+        }
     };
     Finding {
         name: name.to_owned(),
