@@ -76,7 +76,7 @@ impl Clients {
     }
 
     /// When a client next does something, nanoseconds.
-    pub fn next(&mut self) -> Result<u64, TraceError> {
+    pub fn due(&mut self) -> Result<u64, TraceError> {
         let first = match &mut self.load {
             Load::Open(source) => source.peek()?.unwrap_or(u64::MAX),
             Load::Closed(users) => users.next(),
@@ -87,7 +87,7 @@ impl Clients {
         Ok(first.min(answer).min(patience).min(again))
     }
 
-    /// Does what is due at `now`, which is [`Clients::next`]: answers are heard first, then patience ends, then
+    /// Does what is due at `now`, which is [`Clients::due`]: answers are heard first, then patience ends, then
     /// requests are sent, second attempts before first.
     pub fn act(&mut self, now: u64) -> Act {
         if self.answers.peek().is_some_and(|Reverse(a)| a.0 == now) {

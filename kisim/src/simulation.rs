@@ -400,7 +400,7 @@ impl Simulation {
                             log.extend_from_slice(&self.records);
                         }
                     }
-                    let client = clients.next()?;
+                    let client = clients.due()?;
                     let server = self.fleet.earliest();
                     if client.min(server) >= horizon {
                         return Ok(());

@@ -42,7 +42,8 @@ impl SimTime {
 
     /// Seconds since the start.
     pub fn as_secs_f64(self) -> f64 {
-        self.0 as f64 * 1e-9
+        // Divided, not multiplied by 1e-9, which has no exact double: whole seconds stay whole.
+        self.0 as f64 / 1e9
     }
 
     /// The time from `earlier` to here, zero if `earlier` is later.

@@ -183,9 +183,7 @@ fn traffic_can_be_looked_at_and_replayed() {
 #[test]
 fn retries_make_a_storm() {
     let folder = tempfile::tempdir().expect("folder");
-    let overload = |text: &str| {
-        text.replace("rate = 200.0", "rate = 900.0").replace("initial_replicas = 2", "initial_replicas = 2")
-    };
+    let overload = |text: &str| text.replace("rate = 200.0", "rate = 900.0");
     let path = small(folder.path(), overload);
     let once = json(&["run", &path, "--autoscaler", "fixed:2", "--format", "json"]);
     let retried = small(folder.path(), |text| {
@@ -213,7 +211,7 @@ fn bad_input_is_one_sentence_with_place_found_and_expected() {
         });
         let message = refusal(&["run", &path]);
         assert_eq!(message.lines().count(), 1, "{message}");
-        assert!(message.contains("scenario.toml") || parts.contains(&"profile"), "{message}");
+        assert!(message.contains(".toml"), "{message}");
         for part in parts {
             assert!(message.contains(part), "{part:?} in {message:?}");
         }
@@ -231,7 +229,7 @@ fn bad_input_is_one_sentence_with_place_found_and_expected() {
     refuse("duration = \"3m\"", "duration = \"0s\"", &["duration", "at least 1ms"]);
     refuse("duration = \"3m\"", "", &["duration", "expected a length"]);
     refuse("bert-large-trt-fp16-seq128-t4", "bert-huge", &["profile", "bert-huge", "bert-large"]);
-    refuse("bert-large-trt-fp16-seq128-t4", "missing.toml", &["profile", "missing.toml", "cannot read"]);
+    refuse("bert-large-trt-fp16-seq128-t4", "missing.toml", &["missing.toml", "cannot read"]);
     refuse("kind = \"open\"", "kind = \"opened\"", &["opened", "open"]);
     refuse("[pools.gpu]", "[faults]\n[pools.gpu]", &["line"]);
     refuse("[cluster]", "[[faults]]\nkind = \"slow_node\"\nlasting = \"1m\"\nat = [\"1m\"]\n[cluster]", &["factor"]);

@@ -4,6 +4,8 @@
 //! repository: the environment variable `KISIM_HPA_LIVE` names their folder, by default one
 //! beside the repository. Without the folder the test says so and passes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! Manifests: what is read, which defaults are filled in, and what is refused with which words.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 mod hpa_common;
 
 use hpa_common::{manifest, spec};

@@ -1,5 +1,7 @@
 //! What holds of the autoscaler for every spec, load and history.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 mod hpa_common;
 
 use hpa_common::{Metric, at, hpa, per_pod, pods, settings, spec, sync};

@@ -1,5 +1,7 @@
 //! Cases of the replica calculator beyond upstream's, reasoned from its rules.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 mod hpa_common;
 
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! Whole syncs: several metrics, bounds, zero replicas, conditions and errors; upstream's cases
 //! (`horizontal_test.go`) by their names.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 mod hpa_common;
 
 use hpa_common::case::{with_requests, with_unready};

@@ -2,6 +2,8 @@
 //! their names. Those of its tests of the controller are in `hpa_sync.rs`, those of windows and
 //! policies beside the code.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 mod hpa_common;
 
 use hpa_common::case::{Case, case, with_phase, with_requests, with_unready};

@@ -1,5 +1,7 @@
 //! The load fit against analytic models: what it must find, and what it must decline to say.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 use kisim::calibrate::{
     Convergence, Estimate, LoadFit, LoadFitError, LoadFitOptions, LoadRow, Offered, Params, Prediction, Quantity,
     fit_load_sweep,

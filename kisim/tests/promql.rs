@@ -1,5 +1,7 @@
 //! The Prometheus functions: every rule with values worked out by hand, and properties.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 use std::collections::VecDeque;
 use std::time::Duration;
 

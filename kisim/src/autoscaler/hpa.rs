@@ -51,7 +51,7 @@ impl HpaAutoscaler {
             let cpu_milli = (pool.cpus * 1000.0).round() as i64;
             let containers =
                 [Container { name: "server".into(), requests: vec![(ResourceName::Cpu, cpu_milli)] }].into();
-            pools.push(PoolHpa { hpa: Hpa::new(spec, settings.clone()), containers, cpu_milli });
+            pools.push(PoolHpa { hpa: Hpa::new(spec, settings), containers, cpu_milli });
         }
         Ok(HpaAutoscaler { name: config.name(), pools })
     }
