@@ -13,7 +13,7 @@ use kisim::ledger::Sink;
 use kisim::profile::Spread;
 use kisim::random::{Purpose, stream};
 use kisim::router::Routing;
-use kisim::server::{Request, Server, ServerSpec};
+use kisim::server::{Server, ServerSpec};
 use kisim::sharing::{Sharing, SharingRule};
 use rand_distr::{Distribution, Exp1};
 
@@ -105,10 +105,8 @@ impl Engine {
                 // By way of i64, which processors convert to in one instruction.
                 self.buffer.push(self.now_ns as i64 as u64);
             }
-            for &sent in &self.buffer {
-                self.fleet.offer(Request { sent, tag: self.sent });
-                self.sent += 1;
-            }
+            self.fleet.offer_all(&self.buffer, self.sent);
+            self.sent += self.buffer.len() as u64;
         }
         self.fleet.sink.ledger.completed
     }

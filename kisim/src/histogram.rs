@@ -32,7 +32,7 @@ pub fn lower_bound(bucket: usize) -> u64 {
 /// together, and because the bucket index is shared with the pods' Prometheus buckets (see `telemetry`).
 #[derive(Clone, Debug)]
 pub struct Histogram {
-    counts: Vec<u64>,
+    counts: Box<[u64; BUCKETS]>,
     total: u64,
     sum: u128,
     max: u64,
@@ -40,7 +40,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Histogram { counts: vec![0; BUCKETS], total: 0, sum: 0, max: 0 }
+        Histogram { counts: Box::new([0; BUCKETS]), total: 0, sum: 0, max: 0 }
     }
 }
 
@@ -112,7 +112,7 @@ impl Histogram {
 
     /// Makes this an exact copy of `other` without allocating.
     pub fn copy_from(&mut self, other: &Histogram) {
-        self.counts.copy_from_slice(&other.counts);
+        self.counts.copy_from_slice(other.counts.as_slice());
         self.total = other.total;
         self.sum = other.sum;
         self.max = other.max;

@@ -5,6 +5,7 @@
 
 use crate::histogram::{BUCKETS, Histogram, lower_bound};
 use crate::server::Request;
+use crate::telemetry::MAX_BUCKETS;
 
 /// How a request ended without a response in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,8 @@ impl Ledger {
     }
 }
 
+const BOUNDS: usize = MAX_BUCKETS.next_power_of_two();
+
 /// Where servers report to.
 #[derive(Clone, Debug)]
 pub struct Sink {
@@ -121,10 +124,11 @@ pub struct Sink {
     pub ledger: Ledger,
     /// Latency objective, nanoseconds.
     objective_ns: u64,
-    /// Upper bounds of the exported latency buckets, nanoseconds, ascending; one more bucket is +Inf.
-    bounds: Vec<u64>,
+    /// Upper bounds of the exported latency buckets, nanoseconds, ascending; from +Inf's on, all are "never". A power of
+    /// two in length, so that a mask keeps an index in range without a branch.
+    bounds: [u64; BOUNDS],
     /// For each histogram bucket, the first exported bucket that can hold its values: the search is done once.
-    first_bound: Vec<u8>,
+    first_bound: Box<[u8; BUCKETS]>,
     /// Ended requests nobody has looked at yet, where somebody asked for them.
     records: Option<Vec<RequestRecord>>,
 }
@@ -133,16 +137,15 @@ impl Sink {
     /// Books for the latency objective `objective_ns`, exporting latency buckets with upper bounds `bounds`
     /// (nanoseconds, ascending). `follow` keeps a record of each ended request, for clients who wait for it.
     pub fn new(objective_ns: u64, bounds: &[u64], follow: bool) -> Self {
-        let first_bound = (0..BUCKETS)
-            .map(|bucket| bounds.iter().position(|&b| b >= lower_bound(bucket)).unwrap_or(bounds.len()) as u8)
-            .collect();
-        Sink {
-            ledger: Ledger::default(),
-            objective_ns,
-            bounds: bounds.to_vec(),
-            first_bound,
-            records: follow.then(Vec::new),
+        let mut padded = [u64::MAX; BOUNDS];
+        for (padded, &bound) in padded.iter_mut().zip(&bounds[..bounds.len().min(MAX_BUCKETS - 1)]) {
+            *padded = bound;
         }
+        let mut first_bound = Box::new([0; BUCKETS]);
+        for (bucket, first) in first_bound.iter_mut().enumerate() {
+            *first = padded.partition_point(|&bound| bound < lower_bound(bucket)) as u8;
+        }
+        Sink { ledger: Ledger::default(), objective_ns, bounds: padded, first_bound, records: follow.then(Vec::new) }
     }
 
     /// Books a response in time; returns its exported latency bucket.
@@ -155,7 +158,7 @@ impl Sink {
         let fine = ledger.latency.record(latency_ns);
         let mut bucket = usize::from(self.first_bound[fine]);
         // Bounds may fall inside a histogram bucket, rarely more than one of them.
-        while bucket < self.bounds.len() && latency_ns > self.bounds[bucket] {
+        while latency_ns > self.bounds[bucket & (BOUNDS - 1)] {
             bucket += 1;
         }
         bucket

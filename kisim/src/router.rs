@@ -146,6 +146,9 @@ impl Loads {
     /// Notes that `slot` holds `outstanding` requests; ignored where it is not tracked.
     #[inline(always)]
     pub fn set(&mut self, slot: usize, outstanding: usize) {
+        if self.words == 1 {
+            return self.set_in_word(slot, outstanding);
+        }
         match self.level.get(slot) {
             Some(&level) if level != ABSENT && level as usize != outstanding => {
                 self.take(slot);
@@ -155,23 +158,47 @@ impl Loads {
         }
     }
 
+    /// [`Loads::set`] with a single word a level.
+    #[inline(always)]
+    pub fn set_in_word(&mut self, slot: usize, outstanding: usize) {
+        let Some(level) = self.level.get_mut(slot).filter(|level| **level != ABSENT) else { return };
+        let old = std::mem::replace(level, outstanding as u32) as usize;
+        if outstanding >= self.bits.len() {
+            self.add_levels(outstanding);
+        }
+        // Out of one level and into the other; into the same, nothing changes.
+        let bit = 1 << (slot % 64);
+        self.bits[old] ^= bit;
+        self.bits[outstanding] ^= bit;
+        self.least = self.least.min(outstanding);
+    }
+
     /// The least loaded slot; of several, the next after the one chosen last. There must be one.
     #[inline(always)]
     pub fn least(&mut self) -> usize {
-        if self.words == 1 {
-            while self.bits[self.least] == 0 {
-                self.least += 1;
-            }
-            let row = self.bits[self.least];
-            // Those at or after the cursor, or all of them: a conditional move, not a branch.
-            let after = row & u64::MAX.checked_shl(self.cursor).unwrap_or(0);
-            let slot = if after != 0 { after } else { row }.trailing_zeros();
-            self.cursor = slot + 1;
-            return slot as usize;
-        }
-        self.least_of_many()
+        if self.words == 1 { self.least_in_word() } else { self.least_of_many() }
     }
 
+    /// Whether [`Loads::least_in_word`] and [`Loads::set_in_word`] may be used: 64 slots at most.
+    pub fn fit_word(&self) -> bool {
+        self.words == 1
+    }
+
+    /// [`Loads::least`] with a single word a level.
+    #[inline(always)]
+    pub fn least_in_word(&mut self) -> usize {
+        while self.bits[self.least] == 0 {
+            self.least += 1;
+        }
+        let row = self.bits[self.least];
+        // Those at or after the cursor, or all of them: a conditional move, not a branch.
+        let after = row & u64::MAX.checked_shl(self.cursor).unwrap_or(0);
+        let slot = if after != 0 { after } else { row }.trailing_zeros();
+        self.cursor = slot + 1;
+        slot as usize
+    }
+
+    #[inline(never)]
     fn least_of_many(&mut self) -> usize {
         while self.population[self.least] == 0 {
             self.least += 1;
@@ -214,6 +241,7 @@ impl Loads {
     }
 
     #[cold]
+    #[inline(never)]
     fn add_levels(&mut self, outstanding: usize) {
         let levels = (outstanding + 1).next_power_of_two().max(16);
         self.population.resize(levels, 0);

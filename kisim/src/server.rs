@@ -4,6 +4,8 @@
 //! request path has no global event queue. Within an instant the order is: completions in instance order, expired
 //! requests, new batches in instance order. Requests arriving at that instant come after.
 
+mod ring;
+
 use rand_distr::{Distribution, Exp1, StandardNormal};
 
 use crate::batcher::{Batcher, Formation};
@@ -12,6 +14,7 @@ use crate::profile::Spread;
 use crate::random::Stream;
 use crate::sharing::{Sharing, SharingRule};
 use crate::telemetry::Counters;
+use ring::Ring;
 
 /// A request as a server holds it. Times are nanoseconds since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,67 +73,6 @@ impl ServerSpec {
     }
 }
 
-/// The queue: a ring whose length is a power of two.
-#[derive(Clone, Debug)]
-struct Ring {
-    buffer: Box<[Request]>,
-    /// Position of the first and one past the last, counted without wrapping.
-    head: usize,
-    tail: usize,
-}
-
-impl Ring {
-    fn new() -> Self {
-        Ring { buffer: vec![Request { sent: 0, tag: 0 }; 16].into_boxed_slice(), head: 0, tail: 0 }
-    }
-
-    #[inline(always)]
-    fn len(&self) -> usize {
-        self.tail.wrapping_sub(self.head)
-    }
-
-    /// The request at `offset` from the head, which must be within the length.
-    #[inline(always)]
-    fn at(&self, offset: usize) -> Request {
-        let mask = self.buffer.len() - 1;
-        self.buffer[self.head.wrapping_add(offset) & mask]
-    }
-
-    #[inline(always)]
-    fn push(&mut self, request: Request) {
-        if self.len() == self.buffer.len() {
-            self.grow();
-        }
-        let mask = self.buffer.len() - 1;
-        self.buffer[self.tail & mask] = request;
-        self.tail = self.tail.wrapping_add(1);
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let len = self.len();
-        let mut buffer = vec![Request { sent: 0, tag: 0 }; 2 * self.buffer.len()];
-        for (offset, slot) in buffer.iter_mut().enumerate().take(len) {
-            *slot = self.at(offset);
-        }
-        (self.buffer, self.head, self.tail) = (buffer.into_boxed_slice(), 0, len);
-    }
-
-    #[inline(always)]
-    fn drop_front(&mut self, count: usize) {
-        self.head = self.head.wrapping_add(count);
-    }
-
-    /// Takes the request at `offset` out, keeping the order of the others.
-    fn remove(&mut self, offset: usize) {
-        let mask = self.buffer.len() - 1;
-        for at in (0..offset).rev() {
-            self.buffer[self.head.wrapping_add(at + 1) & mask] = self.at(at);
-        }
-        self.head = self.head.wrapping_add(1);
-    }
-}
-
 /// One of several model instances, with its batch.
 #[derive(Clone, Debug)]
 struct Instance {
@@ -148,7 +90,11 @@ struct Instance {
 ///
 /// Hot: with one instance and a GPU of its own (`lone`) the batch stays at the head of the queue's ring and its end
 /// is known when it starts; the general case moves requests to their instance and may move the end.
+///
+/// In the order of use: all that most requests need of a server is in its first two cache lines and the first of the
+/// counters. At 1,000 pods, where servers do not fit the first-level cache, lines are what a request costs.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub struct Server {
     next: u64,
     /// When the lone instance's batch ends; `u64::MAX` when idle.
@@ -156,19 +102,22 @@ pub struct Server {
     started: u64,
     /// Requests waiting; under `lone`, preceded by those being executed.
     ring: Ring,
-    in_service: usize,
-    busy: usize,
+    in_service: u32,
     lone: bool,
     simple: bool,
     alive: bool,
+    rng: Stream,
     /// Duration of an execution relative to the profile: slower GPU share or node, longer.
     stretch: f64,
-    rng: Stream,
-    /// What it exports.
-    pub counters: Counters,
+    /// Instances executing a batch; kept only without `lone`.
+    busy: u32,
+    /// Of the requests in service, those that are not in the ring: none under `lone`, else all.
+    apart: u32,
     /// When the batcher stops waiting for more requests; `u64::MAX` when it does not wait.
     timer: u64,
     busy_since: u64,
+    /// What it exports.
+    pub counters: Counters,
     /// Busy executions of other pods on the same GPU, as last told.
     neighbours: usize,
     /// Empty under `lone`.
@@ -188,6 +137,7 @@ impl Server {
             ring: Ring::new(),
             in_service: 0,
             busy: 0,
+            apart: 0,
             lone,
             simple: spec.simple(),
             alive: true,
@@ -210,7 +160,7 @@ impl Server {
     /// Requests at the head of the ring that are being executed rather than waiting.
     #[inline(always)]
     fn executing_in_ring(&self) -> usize {
-        if self.lone { self.in_service } else { 0 }
+        (self.in_service - self.apart) as usize
     }
 
     /// Requests waiting for an instance.
@@ -221,13 +171,13 @@ impl Server {
 
     /// Requests being executed.
     pub fn in_service(&self) -> usize {
-        self.in_service
+        self.in_service as usize
     }
 
     /// Requests it has accepted and not yet finished.
     #[inline(always)]
     pub fn outstanding(&self) -> usize {
-        self.ring.len() + if self.lone { 0 } else { self.in_service }
+        self.ring.len() + self.apart as usize
     }
 
     /// Requests it holds that were sent before `instant`.
@@ -239,16 +189,25 @@ impl Server {
     /// Instances executing a batch.
     #[inline(always)]
     pub fn busy(&self) -> usize {
-        self.busy
+        if self.lone { usize::from(self.in_service > 0) } else { self.busy as usize }
     }
 
     /// Does everything due up to and including `now`.
-    ///
-    /// Not inlined, nor is [`Server::arrive`]: as parts of one function with the router they spill half of its registers.
-    #[inline(never)]
+    #[inline(always)]
     pub fn advance(&mut self, now: u64, spec: &ServerSpec, sink: &mut Sink) {
+        if self.simple {
+            while self.next <= now {
+                self.step_simple(spec, sink);
+            }
+        } else {
+            self.advance_general(now, spec, sink);
+        }
+    }
+
+    #[inline(never)]
+    fn advance_general(&mut self, now: u64, spec: &ServerSpec, sink: &mut Sink) {
         while self.next <= now {
-            self.step(spec, sink);
+            self.step_general(spec, sink);
         }
     }
 
@@ -261,20 +220,39 @@ impl Server {
     #[inline(always)]
     fn step_simple(&mut self, spec: &ServerSpec, sink: &mut Sink) {
         let now = self.next;
-        if self.finish == now {
-            self.complete_lone(now, spec, sink);
+        if self.finish != now {
+            return self.expire_simple(now, spec, sink);
         }
-        let mut expiry = self.expiry(spec);
-        if expiry <= now {
-            self.expire(now, spec, sink);
-            expiry = self.expiry(spec);
+        self.complete_lone(now, spec, sink);
+        if self.ring.len() == 0 {
+            self.next = u64::MAX;
+        } else if self.ring.at(0).sent.saturating_add(spec.queue_deadline) <= now {
+            self.expire_simple(now, spec, sink);
+        } else {
+            self.start_simple(now, spec);
         }
+    }
+
+    /// Starts a batch of all that fits; somebody must be waiting for it.
+    #[inline(always)]
+    fn start_simple(&mut self, now: u64, spec: &ServerSpec) {
         let queued = self.ring.len();
-        if self.busy == 0 && queued > 0 {
-            self.start_lone(queued.min(spec.batcher.max_batch()), now, spec);
-            expiry = self.expiry(spec);
+        let size = queued.min(spec.batcher.max_batch());
+        self.start_lone(size, now, spec);
+        self.next = self.finish;
+        if queued > size {
+            self.next = self.finish.min(self.ring.at(size).sent.saturating_add(spec.queue_deadline));
         }
-        self.next = self.finish.min(expiry);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn expire_simple(&mut self, now: u64, spec: &ServerSpec, sink: &mut Sink) {
+        self.expire(now, spec, sink);
+        if self.in_service == 0 && self.ring.len() > 0 {
+            return self.start_simple(now, spec);
+        }
+        self.next = self.finish.min(self.expiry(spec));
     }
 
     fn step_general(&mut self, spec: &ServerSpec, sink: &mut Sink) {
@@ -311,35 +289,50 @@ impl Server {
     }
 
     /// Takes in a request at `request.sent`, to which the server must have been advanced.
-    #[inline(never)]
+    #[inline(always)]
     pub fn arrive(&mut self, request: Request, spec: &ServerSpec, sink: &mut Sink) {
         self.counters.arrived += 1;
-        if !self.alive {
-            self.counters.killed += 1;
-            sink.end(request, Ending::Killed, request.sent, spec.pool);
-            return;
-        }
-        if self.queued() >= spec.queue_limit {
-            self.counters.rejected += 1;
-            sink.end(request, Ending::QueueFull, request.sent, spec.pool);
-            return;
+        if !self.alive || self.queued() >= spec.queue_limit {
+            return self.refuse(request, spec, sink);
         }
         self.ring.push(request);
-        if self.simple && self.busy == 0 {
+        if !self.simple {
+            self.arrive_general(request, spec);
+        } else if self.in_service == 0 {
             // Idle and greedy: the queue was empty.
             self.start_lone(1, request.sent, spec);
             self.next = self.finish;
-        } else if self.busy < spec.instances {
+        } else {
+            // Of requests that wait, the first to come is the first to expire.
+            self.next = self.next.min(request.sent.saturating_add(spec.queue_deadline));
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(&mut self, request: Request, spec: &ServerSpec, sink: &mut Sink) {
+        let ending = if self.alive {
+            self.counters.rejected += 1;
+            Ending::QueueFull
+        } else {
+            self.counters.killed += 1;
+            Ending::Killed
+        };
+        sink.end(request, ending, request.sent, spec.pool);
+    }
+
+    #[inline(never)]
+    fn arrive_general(&mut self, request: Request, spec: &ServerSpec) {
+        if self.busy() < spec.instances {
             self.start_batches(request.sent, spec);
         } else {
-            // Only the first in the queue can be the next to expire.
-            self.next = self.next.min(self.expiry(spec));
+            self.next = self.next.min(request.sent.saturating_add(spec.queue_deadline));
         }
     }
 
     fn start_batches(&mut self, now: u64, spec: &ServerSpec) {
         self.timer = u64::MAX;
-        while self.busy < spec.instances {
+        while self.busy() < spec.instances {
             let queued = self.queued();
             if queued == 0 {
                 break;
@@ -384,8 +377,7 @@ impl Server {
     #[inline(always)]
     fn start_lone(&mut self, size: usize, now: u64, spec: &ServerSpec) {
         let work = self.draw_work(size, spec);
-        self.busy = 1;
-        self.in_service = size;
+        self.in_service = size as u32;
         self.started = now;
         // Through i64, whose conversion is a third of u64's instructions.
         self.finish = now + work as i64 as u64;
@@ -397,7 +389,8 @@ impl Server {
             self.busy_since = now;
         }
         self.busy += 1;
-        self.in_service += size;
+        self.in_service += size as u32;
+        self.apart = self.in_service;
         let index = self.instances.iter().position(|i| i.finish == u64::MAX).unwrap_or(0);
         let instance = &mut self.instances[index];
         instance.batch.extend((0..size).map(|offset| self.ring.at(offset)));
@@ -428,7 +421,8 @@ impl Server {
     fn rescale(&mut self, now: u64, spec: &ServerSpec) {
         // One that ends at this very instant has no work left to slow down.
         for instance in self.instances.iter_mut().filter(|i| i.finish != u64::MAX && i.finish > now) {
-            let speed = spec.sharing.contended_speed(&spec.rule, instance.batch.len(), self.busy, self.neighbours);
+            let speed =
+                spec.sharing.contended_speed(&spec.rule, instance.batch.len(), self.busy as usize, self.neighbours);
             if speed != instance.speed {
                 instance.work_left -= (now - instance.updated) as f64 * instance.speed;
                 instance.speed = speed;
@@ -440,16 +434,18 @@ impl Server {
 
     #[inline(always)]
     fn complete_lone(&mut self, now: u64, spec: &ServerSpec, sink: &mut Sink) {
-        self.finish = u64::MAX;
-        self.busy = 0;
-        self.counters.busy_ns += now - self.started;
+        let lasted = now - self.started;
         self.counters.executions += 1;
-        self.counters.compute_ns += now - self.started;
-        for offset in 0..self.in_service {
+        self.counters.compute_ns += lasted;
+        self.counters.busy_ns += lasted;
+        let size = self.in_service as usize;
+        answer(self.ring.at(0), self.started, now, &mut self.counters, spec, sink);
+        for offset in 1..size {
             answer(self.ring.at(offset), self.started, now, &mut self.counters, spec, sink);
         }
-        self.ring.drop_front(self.in_service);
+        self.ring.drop_front(size);
         self.in_service = 0;
+        self.finish = u64::MAX;
     }
 
     fn complete_due(&mut self, now: u64, spec: &ServerSpec, sink: &mut Sink) {
@@ -460,7 +456,8 @@ impl Server {
             let instance = &mut self.instances[index];
             instance.finish = u64::MAX;
             self.busy -= 1;
-            self.in_service -= instance.batch.len();
+            self.in_service -= instance.batch.len() as u32;
+            self.apart = self.in_service;
             if self.busy == 0 {
                 self.counters.busy_ns += now - self.busy_since;
             }
@@ -491,6 +488,7 @@ impl Server {
         self.counters.busy_ns = self.busy_ns(now);
         self.busy = 0;
         self.in_service = 0;
+        self.apart = 0;
         self.finish = u64::MAX;
         self.timer = u64::MAX;
         self.next = u64::MAX;
@@ -511,7 +509,7 @@ impl Server {
     /// Time it was busy since it started, up to `now`, nanoseconds.
     pub fn busy_ns(&self, now: u64) -> u64 {
         let since = if self.lone { self.started } else { self.busy_since };
-        self.counters.busy_ns + if self.busy > 0 { now.saturating_sub(since) } else { 0 }
+        self.counters.busy_ns + if self.busy() > 0 { now.saturating_sub(since) } else { 0 }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::ledger::{RequestRecord, Sink};
 use crate::profile::{Hardware, Profile};
 use crate::random::{Purpose, Stream, stream};
 use crate::scenario::Scenario;
-use crate::server::{Request, ServerSpec};
+use crate::server::ServerSpec;
 use crate::sharing::{Sharing, SharingRule};
 use crate::telemetry::{ClusterSample, PodSample, Scrape};
 use crate::time::{SimTime, nanos_from_secs};
@@ -379,10 +379,8 @@ impl Simulation {
                     } else {
                         times.partition_point(|&t| t < horizon)
                     };
-                    for &time in &times[..due] {
-                        self.fleet.offer(Request { sent: time, tag: *sent });
-                        *sent += 1;
-                    }
+                    self.fleet.offer_all(&times[..due], *sent);
+                    *sent += due as u64;
                     source.take(due);
                 }
                 self.drain_records();
