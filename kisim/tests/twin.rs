@@ -1,7 +1,14 @@
 //! The engine against its twin: a plain event-queue model of the same rules, slow and easy to believe. Both must give
 //! every request the same fate at the same nanosecond.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::type_complexity,
+    clippy::unnecessary_to_owned,
+    missing_docs
+)]
 
 #[path = "twin/clients.rs"]
 mod clients;

@@ -291,7 +291,7 @@ fn save(args: &CalibrateArgs, profile: &Profile) -> Result<()> {
     Profile::parse(&text, &profile.name)?;
     if let Some(path) = &args.out {
         write_atomically(path, |file| file.write_all(text.as_bytes()))?;
-        eprintln!("wrote {}", path.display());
+        super::note(&format!("wrote {}", path.display()));
     }
     Ok(())
 }
@@ -300,7 +300,7 @@ fn draw(path: &Path, title: &str, x_label: &str, panels: Vec<plot::CalibrationPa
     let plot = plot::CalibrationPlot { title: title.to_owned(), x_label: x_label.to_owned(), x_log: false, panels };
     let svg = plot::calibration(&plot)?;
     write_atomically(path, |file| file.write_all(svg.as_bytes()))?;
-    eprintln!("wrote {}", path.display());
+    super::note(&format!("wrote {}", path.display()));
     Ok(())
 }
 

@@ -56,7 +56,7 @@ pub(crate) fn main(args: &CompareArgs, seed: Option<u64>, format: Format) -> Res
     let result = result?;
     if let Some(out) = &args.out {
         write_all(out, &prepared, &result)?;
-        eprintln!("wrote {}", out.display());
+        super::note(&format!("wrote {}", out.display()));
     }
     match format {
         Format::Json => super::print_json(&result)?,
@@ -71,11 +71,11 @@ pub(crate) fn main(args: &CompareArgs, seed: Option<u64>, format: Format) -> Res
         ))?,
     }
     let requests: u64 = result.autoscalers.iter().flat_map(|a| &a.runs).map(|r| r.requests.arrived).sum();
-    eprintln!(
+    super::note(&format!(
         "simulated {requests} requests in {:.2} s ({:.1e} requests/s)",
         took.as_secs_f64(),
         requests as f64 / took.as_secs_f64().max(1e-9)
-    );
+    ));
     super::next_step(
         "kisim compare --out results/compare draws them over the same traffic; kisim scenario > mine.toml is a start for your own",
     );

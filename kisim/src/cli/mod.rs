@@ -217,10 +217,15 @@ fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(&serde_json::to_string_pretty(value)?)
 }
 
-/// Says what one could do next; only to people.
-fn next_step(text: &str) {
+/// Says something beside the result, on standard error, to people: a program that reads the result gets nothing else.
+fn note(text: &str) {
     use std::io::IsTerminal;
     if std::io::stdout().is_terminal() {
-        eprintln!("\nNext: {text}");
+        eprintln!("{text}");
     }
+}
+
+/// Says what one could do next.
+fn next_step(text: &str) {
+    note(&format!("\nNext: {text}"));
 }

@@ -45,7 +45,7 @@ pub(crate) fn main(args: &RunArgs, seed: Option<u64>, format: Format) -> Result<
     let result = result?;
     if let Some(out) = &args.out {
         write_all(out, &prepared, &result, args.requests)?;
-        eprintln!("wrote {}", out.display());
+        super::note(&format!("wrote {}", out.display()));
     }
     match format {
         Format::Json => super::print_json(&result.summary)?,
@@ -55,12 +55,12 @@ pub(crate) fn main(args: &RunArgs, seed: Option<u64>, format: Format) -> Result<
         }
     }
     let arrived = result.summary.requests.arrived;
-    eprintln!(
+    super::note(&format!(
         "simulated {:.0} s and {arrived} requests in {:.2} s ({:.1e} requests/s)",
         prepared.seconds(),
         took.as_secs_f64(),
         arrived as f64 / took.as_secs_f64().max(1e-9)
-    );
+    ));
     match &args.out {
         Some(out) => super::next_step(&format!("look at {}", out.join("timeline.svg").display())),
         None => super::next_step(

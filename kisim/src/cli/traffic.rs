@@ -62,12 +62,12 @@ pub(crate) fn main(args: &TrafficArgs, seed: Option<u64>, format: Format) -> Res
     let summary = summarise(scenario, seed, seconds, &times);
     if let Some(path) = &args.out {
         write_arrivals(path, &times)?;
-        eprintln!("wrote {}", path.display());
+        super::note(&format!("wrote {}", path.display()));
     }
     if let Some(path) = &args.svg {
         let svg = plot::traffic(&traffic_plot(format!("{}, seed {seed}", scenario.name), seconds, &times))?;
         write_atomically(path, |file| file.write_all(svg.as_bytes()))?;
-        eprintln!("wrote {}", path.display());
+        super::note(&format!("wrote {}", path.display()));
     }
     match format {
         Format::Json => super::print_json(&summary)?,
