@@ -8,10 +8,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::autoscaler::AutoscalerConfig;
+use crate::prepared::Prepared;
 use crate::random::derive_seed;
 use crate::report::{Estimate, PairedDifference, Row, Summary, mean_interval, paired_difference};
 use crate::run::{Keep, Progress, RunError, run};
-use crate::simulation::Prepared;
 
 /// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

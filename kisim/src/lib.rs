@@ -8,7 +8,7 @@
 //! use kisim::autoscaler::AutoscalerConfig;
 //! use kisim::run::{Keep, run, silent};
 //! use kisim::scenario::Scenario;
-//! use kisim::simulation::Prepared;
+//! use kisim::prepared::Prepared;
 //!
 //! let mut scenario = Scenario::builtin()?;
 //! scenario.duration = Some(kisim::config::Span::secs(120));
@@ -32,7 +32,7 @@
 //! | who sends requests | [`traffic`], [`trace`], [`clients`] |
 //! | who serves them | [`batcher`], [`server`], [`sharing`], [`router`], [`fleet`], [`ledger`] |
 //! | where servers come from and go | [`cluster`], [`events`] |
-//! | under one clock | [`simulation`] |
+//! | under one clock | [`prepared`], [`simulation`] |
 //! | what is seen of it | [`telemetry`], [`promql`], [`window`] |
 //! | who decides | [`control`], [`autoscaler`], [`hpa`] |
 //! | how good it was | [`objective`], [`run`], [`compare`], [`report`], [`plot`] |
@@ -66,6 +66,7 @@ pub mod hpa;
 pub mod ledger;
 pub mod objective;
 pub mod plot;
+pub mod prepared;
 pub mod profile;
 pub mod promql;
 pub mod random;

@@ -9,11 +9,12 @@ use crate::control::{Autoscaler, Verdict, View};
 use crate::fleet::Placement;
 use crate::ledger::{Ledger, RequestRecord};
 use crate::objective::{Judge, Objective, PaperBaseline, Reward, RewardMean, Step, paper_reference};
+use crate::prepared::Prepared;
 use crate::profile::Hardware;
 use crate::report::{
     LatencySummary, LittlesLaw, PoolRow, PoolSummary, QueueSummary, Requests, Row, SloSummary, Summary,
 };
-use crate::simulation::{Prepared, Simulation, SimulationError, Stop};
+use crate::simulation::{Simulation, SimulationError, Stop};
 use crate::time::SimTime;
 use crate::window::{Gauge, Window};
 
@@ -304,7 +305,7 @@ impl Recorder {
             return;
         }
         let cost = self.cost(simulation);
-        let at_maximum = |p: &crate::simulation::PreparedPool| {
+        let at_maximum = |p: &crate::prepared::PreparedPool| {
             f64::from(p.config.limits.max_replicas) * p.price_per_hour * seconds / 3600.0
         };
         let pools: Vec<_> =

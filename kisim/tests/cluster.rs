@@ -5,8 +5,9 @@
 use std::path::Path;
 
 use kisim::cluster::{Phase, PodCounts};
+use kisim::prepared::Prepared;
 use kisim::scenario::Scenario;
-use kisim::simulation::{Prepared, Simulation, Stop};
+use kisim::simulation::{Simulation, Stop};
 
 /// Scheduling 2 s, load 10 s from a cached image, probes from 5 s every 5 s: ready 17 s after creation (container at 2 s,
 /// loaded at 12 s, probed at 12 s), in the endpoints 1 s later. Control and scrapes every second.

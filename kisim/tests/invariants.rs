@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use kisim::control::{Autoscaler, Decision, Verdict, View};
 use kisim::ledger::RequestRecord;
+use kisim::prepared::Prepared;
 use kisim::run::{Keep, Run, run_with, silent};
 use kisim::scenario::Scenario;
-use kisim::simulation::{Prepared, Simulation, Stop};
+use kisim::simulation::{Simulation, Stop};
 use kisim::window::Gauge;
 use proptest::prelude::*;
 

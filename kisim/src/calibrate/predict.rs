@@ -9,10 +9,10 @@ use crate::autoscaler::AutoscalerConfig;
 use crate::batcher::Batcher;
 use crate::config::Span;
 use crate::distribution::TimeDistribution;
+use crate::prepared::Prepared;
 use crate::profile::Spread;
 use crate::run::{Keep, run, silent};
 use crate::scenario::Scenario;
-use crate::simulation::Prepared;
 use crate::traffic::{Process, Shape, Traffic};
 
 /// How the measured server was set.
@@ -58,6 +58,7 @@ fn simulate(params: &Params, row: &LoadRow, server: &ServerSettings) -> Option<P
         Offered::Rate(rate) => Traffic::Open { rate: Shape::Constant { rate }, arrivals: Process::Poisson },
         Offered::Concurrency(users) => Traffic::Closed {
             users: vec![(Span::default(), users)],
+            ramp: false,
             think: TimeDistribution::constant(Span::default()),
         },
     };

@@ -8,9 +8,9 @@ use clap::Args;
 use kisim::autoscaler::AutoscalerConfig;
 use kisim::compare::{Comparison, compare};
 use kisim::plot;
+use kisim::prepared::Prepared;
 use kisim::report::{comparison_table, write_atomically, write_timeline};
 use kisim::scenario::Scenario;
-use kisim::simulation::Prepared;
 
 use super::progress::Bar;
 use super::{Format, ScenarioArgs};

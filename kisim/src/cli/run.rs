@@ -7,9 +7,9 @@ use anyhow::Result;
 use clap::Args;
 use kisim::autoscaler::AutoscalerConfig;
 use kisim::plot;
+use kisim::prepared::Prepared;
 use kisim::report::{Row, summary_table, write_atomically, write_csv_atomically, write_requests, write_timeline};
 use kisim::run::{Keep, Run, run};
-use kisim::simulation::Prepared;
 
 use super::progress::Bar;
 use super::{Format, ScenarioArgs};

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use kisim::plot;
+use kisim::prepared::Prepared;
 use kisim::report::{number, write_atomically, write_csv_atomically};
 use kisim::run::{Keep, run};
 use kisim::scenario::Scenario;
-use kisim::simulation::Prepared;
 use serde::Serialize;
 
 use super::progress::Bar;

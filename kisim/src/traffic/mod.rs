@@ -42,6 +42,9 @@ pub enum Traffic {
     Closed {
         /// (from when, number of users), ascending, the first at zero.
         users: Vec<(Span, u32)>,
+        /// Whether the number moves from one entry to the next user by user, evenly, rather than at once.
+        #[serde(default)]
+        ramp: bool,
         /// Time between an answer and the next request.
         think: TimeDistribution,
     },
@@ -105,7 +108,7 @@ impl Traffic {
                 .problem()
                 .map(|p| under("rate", p))
                 .or_else(|| arrivals.problem().map(|p| under("arrivals", own(p)))),
-            Traffic::Closed { users, think } => {
+            Traffic::Closed { users, think, .. } => {
                 if users.first().is_none_or(|u| u.0 != Span::default()) {
                     return Some(("users".into(), "no number of users at 0s".into(), "a first entry at \"0s\"".into()));
                 }
@@ -184,8 +187,9 @@ impl Traffic {
                 let walker = Walker::new(rate.curve(end, &mut shape_rng));
                 Load::Open(Source::curve(walker, Renewal::new(arrivals), rng))
             }
-            Traffic::Closed { users, think } => {
-                let schedule = users.iter().map(|&(at, users)| (at.nanos(), users)).collect();
+            Traffic::Closed { users, ramp, think } => {
+                let steps: Vec<(u64, u32)> = users.iter().map(|&(at, users)| (at.nanos(), users)).collect();
+                let schedule = if *ramp { ramped(&steps) } else { steps };
                 Load::Closed(Users::new(schedule, think.clone(), rng))
             }
             Traffic::Pattern { pattern } => {
@@ -227,6 +231,20 @@ impl Traffic {
     }
 }
 
+/// The steps with one user more or less at a time, evenly spaced, between each entry and the next.
+fn ramped(steps: &[(u64, u32)]) -> Vec<(u64, u32)> {
+    let mut schedule: Vec<(u64, u32)> = steps.first().copied().into_iter().collect();
+    for pair in steps.windows(2) {
+        let ((from, before), (to, after)) = (pair[0], pair[1]);
+        let changes = u64::from(before.abs_diff(after));
+        schedule.extend((1..=changes).map(|change| {
+            let users = if after > before { before + change as u32 } else { before - change as u32 };
+            (from + (to - from) / changes * change + (to - from) % changes * change / changes, users)
+        }));
+    }
+    schedule
+}
+
 fn rate_curve(windows: &RateWindows, rate_scale: f64, time_scale: f64) -> Curve {
     let segments = windows
         .windows
@@ -237,4 +255,19 @@ fn rate_curve(windows: &RateWindows, rate_scale: f64, time_scale: f64) -> Curve 
         })
         .collect();
     Curve::new(segments, windows.end().as_secs_f64() * time_scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ramp_of_users_goes_one_by_one() {
+        assert_eq!(
+            ramped(&[(0, 1), (40, 5), (50, 5), (60, 3)]),
+            [(0, 1), (10, 2), (20, 3), (30, 4), (40, 5), (55, 4), (60, 3)]
+        );
+        // Times that do not divide evenly still end where they should.
+        assert_eq!(ramped(&[(0, 0), (10, 3)]).last(), Some(&(10, 3)));
+    }
 }

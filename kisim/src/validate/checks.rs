@@ -47,6 +47,8 @@ fn requests(load: f64, quick: bool) -> u64 {
 pub fn checks(quick: bool) -> Vec<Check> {
     let within = if quick { 0.025 } else { 0.02 };
     let equal = Demand::Equal { within };
+    // Waits vary more than shares do; a third of the requests does not bring them within 2 %.
+    let wait = Demand::Equal { within: if quick { 0.05 } else { within } };
     let mut checks = Vec::new();
     for servers in [1usize, 4, 16] {
         for load in [0.5, 0.8, 0.95] {
@@ -65,7 +67,7 @@ pub fn checks(quick: bool) -> Vec<Check> {
                 Measure {
                     name: "mean wait, s",
                     expected: theory::mmc_mean_wait(rate, 1.0 / SERVICE_S, c),
-                    demand: Demand::Equal { within: 2.0 * within },
+                    demand: wait,
                     source: "Erlang C",
                     value: |r| r.wait,
                 },
@@ -75,7 +77,7 @@ pub fn checks(quick: bool) -> Vec<Check> {
                 measures.push(Measure {
                     name: "mean number (Little)",
                     expected,
-                    demand: Demand::Equal { within: 2.0 * within },
+                    demand: wait,
                     source: "L = λW",
                     value: |r| r.number,
                 });
@@ -90,7 +92,7 @@ pub fn checks(quick: bool) -> Vec<Check> {
             measures: vec![Measure {
                 name: "mean wait, s",
                 expected: theory::md1_mean_wait(load / SERVICE_S, SERVICE_S),
-                demand: Demand::Equal { within: 2.0 * within },
+                demand: wait,
                 source: "Pollaczek–Khinchine",
                 value: |r| r.wait,
             }],
@@ -104,7 +106,7 @@ pub fn checks(quick: bool) -> Vec<Check> {
             measures: vec![Measure {
                 name: "mean wait, s",
                 expected: theory::mg1_mean_wait(load / SERVICE_S, SERVICE_S, cv),
-                demand: Demand::Equal { within: 2.0 * within },
+                demand: wait,
                 source: "Pollaczek–Khinchine",
                 value: |r| r.wait,
             }],

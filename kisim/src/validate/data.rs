@@ -8,9 +8,10 @@ use serde::Serialize;
 use crate::autoscaler::AutoscalerConfig;
 use crate::config::Span;
 use crate::distribution::TimeDistribution;
+use crate::prepared::Prepared;
 use crate::run::{Keep, RunError, run, silent};
 use crate::scenario::Scenario;
-use crate::simulation::{Prepared, SimulationError};
+use crate::simulation::SimulationError;
 use crate::traffic::Traffic;
 
 /// (requests kept in flight, inferences/s, mean latency ms, P95 ms): ResNet-50, ONNX Runtime with TensorRT FP16, dynamic
@@ -85,6 +86,7 @@ pub fn online_table(seed: u64) -> Result<Vec<DataRow>, RunError> {
             let mut scenario = Scenario::parse(SCENARIO, "validation", Path::new(".")).map_err(config)?;
             scenario.traffic = Traffic::Closed {
                 users: vec![(Span::default(), concurrency)],
+                ramp: false,
                 think: TimeDistribution::constant(Span::default()),
             };
             let prepared: Arc<Prepared> = Prepared::new(scenario).map_err(config)?;

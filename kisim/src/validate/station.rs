@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::autoscaler::AutoscalerConfig;
 use crate::batcher::Batcher;
+use crate::prepared::Prepared;
 use crate::profile::Spread;
 use crate::run::{Keep, RunError, run, silent};
 use crate::scenario::Scenario;
 use crate::sharing::SharingRule;
-use crate::simulation::{Prepared, SimulationError};
+use crate::simulation::SimulationError;
 
 /// Mean service time of a request, seconds, where there is no batching.
 pub const SERVICE_S: f64 = 1e-3;
@@ -125,6 +126,7 @@ impl Station {
                 let mean = crate::config::Span(std::time::Duration::from_secs_f64(think));
                 scenario.traffic = crate::traffic::Traffic::Closed {
                     users: vec![(crate::config::Span::default(), users)],
+                    ramp: false,
                     think: crate::distribution::TimeDistribution::Exponential { mean },
                 };
                 f64::from(users) / (think + self.service.0 + self.service.1)

@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use kisim::ledger::{Ledger, RequestRecord};
+use kisim::prepared::Prepared;
 use kisim::scenario::Scenario;
-use kisim::simulation::{Prepared, Simulation, Stop};
+use kisim::simulation::{Simulation, Stop};
 use proptest::prelude::*;
 
 /// A scenario in which much goes wrong.
