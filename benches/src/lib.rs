@@ -75,6 +75,7 @@ impl Engine {
             gpu_pool: Some(0),
             cpu_pool: None,
             clients_wait: false,
+            activator: None,
         };
         let sink = Sink::new(1_000_000_000, &buckets, false);
         let mut fleet = Fleet::new(setup, sink, stream(seed, Purpose::Routing, 0));

@@ -75,6 +75,24 @@ impl Clients {
         }
     }
 
+    /// The same clients, to go on from here independently; `None` where their load cannot be forked.
+    pub fn fork(&self) -> Option<Clients> {
+        Some(Clients {
+            load: self.load.fork()?,
+            timeout: self.timeout,
+            retries: self.retries.clone(),
+            overhead: self.overhead,
+            rng: self.rng.clone(),
+            slots: self.slots.clone(),
+            free: self.free.clone(),
+            answers: self.answers.clone(),
+            patience: self.patience.clone(),
+            again: self.again.clone(),
+            order: self.order,
+            retried: self.retried,
+        })
+    }
+
     /// When a client next does something, nanoseconds.
     pub fn due(&mut self) -> Result<u64, TraceError> {
         let first = match &mut self.load {

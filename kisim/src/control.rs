@@ -92,6 +92,15 @@ pub struct Decision {
     pub placement: Option<Placement>,
 }
 
+/// A metrics pipeline of an autoscaler's own, such as Knative's, which scrapes queue-proxies itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pipeline {
+    /// Time between scrapes of a pod.
+    pub scrape_interval: Duration,
+    /// From a scrape until it can be used.
+    pub lag: Duration,
+}
+
 /// Decides how many replicas there should be.
 ///
 /// Called at every control interval with metrics as they were scraped: late, with gaps, from pods that come and go. It
@@ -102,6 +111,11 @@ pub trait Autoscaler: fmt::Debug + Send {
 
     /// How often it wants to be asked; `None` for the scenario's control interval.
     fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// How it collects metrics, where not through the scenario's pipeline.
+    fn pipeline(&self) -> Option<Pipeline> {
         None
     }
 

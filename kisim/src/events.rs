@@ -108,8 +108,14 @@ pub enum Event {
     },
     /// Statistics begin.
     WarmUpOver,
-    /// The cluster's own metrics are scraped, and the timeline gets a row.
+    /// The cluster's own metrics are scraped.
     ClusterScrape,
+    /// The timeline gets a row.
+    Row,
+    /// The activator tries to pass on what it holds.
+    Release,
+    /// A control step ends.
+    Step,
     /// The autoscaler decides.
     Control,
 }

@@ -4,6 +4,7 @@
 
 use rand::RngExt;
 
+use crate::activator::{Activator, ActivatorRules};
 use crate::clocks::Clocks;
 use crate::ledger::{Ending, Sink};
 use crate::random::Stream;
@@ -67,6 +68,7 @@ pub struct Fleet {
     /// Under [`Pace::Due`].
     clocks: Clocks,
     routing: Stream,
+    activator: Option<Activator>,
     /// The books.
     pub sink: Sink,
 }
@@ -86,6 +88,8 @@ pub struct FleetSetup {
     pub cpu_pool: Option<usize>,
     /// Whether somebody waits for outcomes, so that servers must act in time order.
     pub clients_wait: bool,
+    /// What holds requests while there is no endpoint; `None`: they fail.
+    pub activator: Option<ActivatorRules>,
 }
 
 impl Fleet {
@@ -112,6 +116,7 @@ impl Fleet {
             tree: Tournament::default(),
             clocks: Clocks::default(),
             routing,
+            activator: setup.activator.map(Activator::new),
             sink,
         }
     }
@@ -259,6 +264,7 @@ impl Fleet {
 
     /// Brings every server to `now`.
     pub fn advance_all(&mut self, now: u64) {
+        self.expire_waiting(now);
         if self.pace != Pace::Chosen {
             self.settle(now);
         } else {
@@ -340,19 +346,34 @@ impl Fleet {
         if self.pace != Pace::Chosen {
             self.settle(request.sent);
         }
-        let (pool, slot) = match (self.placement, self.gpu_pool, self.cpu_pool) {
-            (Placement::GpuOnly, Some(gpu), _) => (gpu, self.choose(gpu, request.sent)),
-            (Placement::CpuOnly, _, Some(cpu)) => (cpu, self.choose(cpu, request.sent)),
-            (placement, gpu, cpu) => self.choose_pool(placement, gpu, cpu, request.sent),
-        };
-        let Some(slot) = slot else {
-            self.sink.end(request, Ending::NoEndpoint, request.sent, pool);
-            return;
-        };
-        let slot = slot as usize;
+        if let Some(activator) = &mut self.activator
+            && !activator.is_empty()
+        {
+            return activator.hold(request, 0, &mut self.sink);
+        }
+        let (pool, slot) = self.route(request.sent);
+        match (slot, &mut self.activator) {
+            (Some(slot), _) => self.deliver(request, request.sent, pool, slot as usize),
+            (None, Some(activator)) => activator.hold(request, pool, &mut self.sink),
+            (None, None) => self.sink.end(request, Ending::NoEndpoint, request.sent, pool),
+        }
+    }
+
+    /// Where a request goes at `now`: its pool, and the endpoint, brought to `now`, if there is one.
+    #[inline(always)]
+    fn route(&mut self, now: u64) -> (usize, Option<u32>) {
+        match (self.placement, self.gpu_pool, self.cpu_pool) {
+            (Placement::GpuOnly, Some(gpu), _) => (gpu, self.choose(gpu, now)),
+            (Placement::CpuOnly, _, Some(cpu)) => (cpu, self.choose(cpu, now)),
+            (placement, gpu, cpu) => self.choose_pool(placement, gpu, cpu, now),
+        }
+    }
+
+    #[inline(always)]
+    fn deliver(&mut self, request: Request, now: u64, pool: usize, slot: usize) {
         if !self.gpus_shared {
             let server = &mut self.servers[slot];
-            server.arrive(request, &self.specs[pool], &mut self.sink);
+            server.arrive(request, now, &self.specs[pool], &mut self.sink);
             match self.pace {
                 Pace::Chosen => {}
                 Pace::Due => {
@@ -364,10 +385,41 @@ impl Fleet {
             return;
         }
         let busy = self.servers[slot].busy();
-        self.servers[slot].arrive(request, &self.specs[pool], &mut self.sink);
+        self.servers[slot].arrive(request, now, &self.specs[pool], &mut self.sink);
         self.note(slot, pool);
         if self.gpu_of[slot] != NO_GPU && self.servers[slot].busy() != busy {
-            self.tell_neighbours(slot, request.sent);
+            self.tell_neighbours(slot, now);
+        }
+    }
+
+    /// The activator, if there is one.
+    pub fn activator(&self) -> Option<&Activator> {
+        self.activator.as_ref()
+    }
+
+    /// Lets the activator pass on what it holds, at `now`; whether it has to try again because queues are full.
+    pub fn release(&mut self, now: u64) -> bool {
+        self.expire_waiting(now);
+        if self.pace != Pace::Chosen {
+            self.settle(now);
+        }
+        while let Some(request) = self.activator.as_ref().and_then(Activator::first) {
+            let (pool, Some(slot)) = self.route(now) else { return false };
+            let slot = slot as usize;
+            if !self.servers[slot].is_alive() || self.servers[slot].queued() >= self.specs[pool].queue_limit {
+                return true;
+            }
+            if let Some(activator) = &mut self.activator {
+                activator.leave(now);
+            }
+            self.deliver(request, now, pool, slot);
+        }
+        false
+    }
+
+    fn expire_waiting(&mut self, now: u64) {
+        if let Some(activator) = &mut self.activator {
+            activator.expire(now, 0, &mut self.sink);
         }
     }
 
@@ -377,7 +429,8 @@ impl Fleet {
     /// routing rule, pace) is looked at once: 392 instructions a request instead of 453 under random routing.
     pub fn offer_all(&mut self, times: &[u64], first_tag: u64) {
         let one_pool = self.specs.len() == 1 && self.gpu_pool.xor(self.cpu_pool) == Some(0);
-        if !one_pool || self.gpus_shared || self.pace == Pace::Ordered || self.endpoints[0].is_empty() {
+        let held = self.activator.as_ref().is_some_and(|a| !a.is_empty());
+        if !one_pool || self.gpus_shared || self.pace == Pace::Ordered || self.endpoints[0].is_empty() || held {
             for (tag, &sent) in (first_tag..).zip(times) {
                 self.offer(Request { sent, tag });
             }
@@ -414,7 +467,7 @@ impl Fleet {
             });
             let slot = if IN_WORD { loads.least_in_word() } else { loads.least() };
             let server = &mut servers[slot];
-            server.arrive(Request { sent, tag }, spec, sink);
+            server.arrive(Request { sent, tag }, sent, spec, sink);
             if IN_WORD {
                 loads.set_in_word(slot, server.outstanding());
             } else {
@@ -448,7 +501,7 @@ impl Fleet {
                     slot = other;
                 }
             }
-            servers[slot as usize].arrive(Request { sent, tag }, spec, sink);
+            servers[slot as usize].arrive(Request { sent, tag }, sent, spec, sink);
         }
     }
 
@@ -529,14 +582,16 @@ impl Fleet {
         self.servers[slot as usize].restart();
     }
 
-    /// Requests held by servers, as of when each was last advanced.
+    /// Requests held by servers, as of when each was last advanced, or waiting for one.
     pub fn in_flight(&self) -> usize {
-        self.servers.iter().map(Server::outstanding).sum()
+        let waiting = self.activator.as_ref().map_or(0, Activator::len);
+        waiting + self.servers.iter().map(Server::outstanding).sum::<usize>()
     }
 
-    /// Requests held by servers that were sent before `instant`.
+    /// Those of [`Fleet::in_flight`] that were sent before `instant`.
     pub fn sent_before(&self, instant: u64) -> usize {
-        self.servers.iter().map(|server| server.sent_before(instant)).sum()
+        let waiting = self.activator.as_ref().map_or(0, |a| a.sent_before(instant));
+        waiting + self.servers.iter().map(|server| server.sent_before(instant)).sum::<usize>()
     }
 
     /// The endpoints of `pool`.

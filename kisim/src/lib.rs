@@ -49,6 +49,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod activator;
 pub mod autoscaler;
 pub mod batcher;
 pub mod calibrate;
@@ -77,6 +78,7 @@ pub mod scenario;
 pub mod server;
 pub mod sharing;
 pub mod simulation;
+pub mod steps;
 pub mod telemetry;
 pub mod theory;
 pub mod time;

@@ -7,18 +7,19 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::PodCounts;
 use crate::ledger::Ledger;
 use crate::profile::Hardware;
+use crate::steps::StepOutcome;
 use crate::traffic::Pattern;
 
 /// What is rewarded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reward", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Objective {
-    /// −(weighted violations + weighted cost + weighted churn), by control step; at most 0.
+    /// −(weighted violations + weighted cost + weighted churn); at most 0. See [`RewardMean`] for a whole run's.
     Slo {
-        /// Weight of the share of requests that ended in the step late or without an answer.
+        /// Weight of the share of requests that ended late or without an answer.
         #[serde(default = "three")]
         violation_weight: f64,
-        /// Weight of the cost of the step over the cost of all pools at their maximum.
+        /// Weight of the cost over the cost of all pools at their maximum.
         #[serde(default = "one")]
         cost_weight: f64,
         /// Weight of the replicas added and removed over the sum of the pools' maxima.
@@ -226,29 +227,53 @@ fn share(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-/// Means of rewards over control steps.
-#[derive(Clone, Debug, Default)]
+/// Rewards of a run: means over control steps, but violations over requests.
+///
+/// A mean over steps of each step's share of violations would count a request in a quiet step for more than one in a
+/// burst, and a burst that nobody could serve for next to nothing. So the violation part weights steps by their requests:
+/// it is −weight · (violations / requests) of the whole run, the ratio that the reports show.
+#[derive(Clone, Debug)]
 pub struct RewardMean {
+    /// Weight of violations, where the objective is about the SLO.
+    violation_weight: Option<f64>,
     sums: BTreeMap<&'static str, f64>,
     steps: u64,
+    violations: u64,
+    ended: u64,
 }
 
 impl RewardMean {
-    /// Counts a step's reward.
-    pub fn add(&mut self, reward: &Reward) {
+    /// Nothing yet, of a run under `objective`.
+    pub fn new(objective: &Objective) -> Self {
+        let violation_weight = match objective {
+            Objective::Slo { violation_weight, .. } => Some(*violation_weight),
+            Objective::Paper { .. } => None,
+        };
+        RewardMean { violation_weight, sums: BTreeMap::new(), steps: 0, violations: 0, ended: 0 }
+    }
+
+    /// Counts a step.
+    pub fn add(&mut self, outcome: &StepOutcome) {
         self.steps += 1;
-        for (name, value) in reward.parts() {
+        self.violations += outcome.violations;
+        self.ended += outcome.ended;
+        for (name, value) in outcome.reward.parts() {
             *self.sums.entry(name).or_insert(0.0) += value;
         }
     }
 
-    /// Mean by part and, as `mean`, of the total.
-    pub fn means(&self) -> BTreeMap<String, f64> {
+    /// Mean by part and, as `mean`, of the total; `overdue` requests are held at the end, already late.
+    pub fn means(&self, overdue: u64) -> BTreeMap<String, f64> {
         let steps = self.steps.max(1) as f64;
         let mut means: BTreeMap<String, f64> =
             // Adding zero turns −0 into 0.
             self.sums.iter().map(|(name, sum)| ((*name).to_owned(), sum / steps + 0.0)).collect();
-        means.insert("mean".to_owned(), self.sums.values().sum::<f64>() / steps + 0.0);
+        if let Some(weight) = self.violation_weight {
+            let ratio = share((self.violations + overdue) as f64, (self.ended + overdue) as f64);
+            means.insert("violation".to_owned(), -weight * ratio + 0.0);
+        }
+        let total = means.values().sum::<f64>();
+        means.insert("mean".to_owned(), total);
         means
     }
 }

@@ -8,13 +8,14 @@ use crate::autoscaler::{AutoscalerConfig, AutoscalerError};
 use crate::control::{Autoscaler, Verdict, View};
 use crate::fleet::Placement;
 use crate::ledger::{Ledger, RequestRecord};
-use crate::objective::{Judge, Objective, PaperBaseline, Reward, RewardMean, Step, paper_reference};
+use crate::objective::{Judge, Objective, PaperBaseline, Reward, RewardMean, paper_reference};
 use crate::prepared::Prepared;
 use crate::profile::Hardware;
 use crate::report::{
     LatencySummary, LittlesLaw, PoolRow, PoolSummary, QueueSummary, Requests, Row, SloSummary, Summary,
 };
-use crate::simulation::{Simulation, SimulationError, Stop};
+use crate::simulation::{Options, Simulation, SimulationError, Stop};
+use crate::steps::StepBooks;
 use crate::time::SimTime;
 use crate::window::{Gauge, Window};
 
@@ -112,10 +113,13 @@ pub fn run_with(
     progress: Progress<'_>,
 ) -> Result<Run, RunError> {
     let reference = paper_baseline(prepared, seed, progress)?;
-    let mut simulation = Simulation::new(prepared, seed, keep.requests)?;
-    if let Some(interval) = autoscaler.interval() {
-        simulation.set_control_interval(interval);
-    }
+    let options = Options {
+        log: keep.requests,
+        decide_every: autoscaler.interval(),
+        pipeline: autoscaler.pipeline(),
+        ..Options::default()
+    };
+    let mut simulation = Simulation::with(prepared, seed, &options)?;
     let mut recorder = Recorder::new(prepared, &simulation, reference, keep);
     // Ten minutes, and whatever the configured range needs with a few missing scrapes.
     let telemetry = &prepared.scenario.telemetry;
@@ -131,9 +135,12 @@ pub fn run_with(
                 }
                 recorder.row(&simulation);
             }
-            Stop::Control => {
+            Stop::Step => {
                 window.push(&simulation.scraped(), simulation.now());
                 recorder.step(&simulation, &window);
+            }
+            Stop::Control => {
+                window.push(&simulation.scraped(), simulation.now());
                 control(&mut simulation, autoscaler, &window, &mut recorder);
             }
         }
@@ -144,6 +151,7 @@ pub fn run_with(
     if keep.requests {
         recorder.requests.append(&mut simulation.take_log());
     }
+    recorder.step(&simulation, &window);
     recorder.row(&simulation);
     Ok(recorder.finish(&simulation, autoscaler.name(), seed))
 }
@@ -209,18 +217,13 @@ fn paper_baseline(prepared: &Arc<Prepared>, seed: u64, progress: Progress<'_>) -
 struct Recorder {
     prepared: Arc<Prepared>,
     keep: Keep,
-    judge: Judge,
+    books: StepBooks,
     rewards: RewardMean,
     last_reward: Reward,
-    /// The books at the last control step, and at the last row.
-    step_ledger: Ledger,
+    /// The books at the last row.
     row_ledger: Ledger,
-    step_cost: f64,
-    step_at: f64,
     row_at: f64,
     row_busy: Vec<(u128, u128)>,
-    churn: u64,
-    churn_seen: u64,
     started: Started,
     in_flight_sum: f64,
     in_flight_samples: u64,
@@ -243,17 +246,15 @@ impl Recorder {
         let mut recorder = Recorder {
             prepared: Arc::clone(prepared),
             keep,
-            judge: Judge::new(scenario.objective.clone(), scenario.published_pattern(), reference),
-            rewards: RewardMean::default(),
+            books: StepBooks::new(
+                Judge::new(scenario.objective.clone(), scenario.published_pattern(), reference),
+                simulation,
+            ),
+            rewards: RewardMean::new(&scenario.objective),
             last_reward: Reward::default(),
-            step_ledger: Ledger::default(),
             row_ledger: Ledger::default(),
-            step_cost: 0.0,
-            step_at: 0.0,
             row_at: 0.0,
             row_busy: vec![(0, 0); prepared.pools.len()],
-            churn: 0,
-            churn_seen: 0,
             started: Started::default(),
             in_flight_sum: 0.0,
             in_flight_samples: 0,
@@ -278,59 +279,31 @@ impl Recorder {
                 })
                 .collect(),
         };
-        self.rewards = RewardMean::default();
+        self.rewards = RewardMean::new(&self.prepared.scenario.objective);
         self.in_flight_sum = 0.0;
         self.in_flight_samples = 0;
         self.rows.clear();
         self.requests.clear();
         self.decisions.clear();
-        self.step_ledger.copy_from(&simulation.fleet().sink.ledger);
+        self.books.restart(simulation);
         self.row_ledger.copy_from(&simulation.fleet().sink.ledger);
-        (self.step_at, self.row_at) = (self.started.at, self.started.at);
-        self.step_cost = self.cost(simulation);
+        self.row_at = self.started.at;
         self.row_busy = pools.map(|p| (simulation.busy_ns(p), simulation.meter(p).serving_ns)).collect();
-    }
-
-    /// Dollars spent since the start of the run.
-    fn cost(&self, simulation: &Simulation) -> f64 {
-        let pools = self.prepared.pools.iter().enumerate();
-        pools.map(|(n, p)| simulation.meter(n).bound_ns as f64 * 1e-9 / 3600.0 * p.price_per_hour).sum()
     }
 
     /// Books the control step that ends now.
     fn step(&mut self, simulation: &Simulation, window: &Window) {
         let now = simulation.now();
-        let seconds = now.as_secs_f64() - self.step_at;
-        if seconds <= 0.0 {
-            return;
+        let pools = 0..self.prepared.pools.len();
+        let cpu = pools.filter_map(|n| window.average(Some(n), Gauge::CpuUtilization, now));
+        let cpu = cpu.fold(None, |max: Option<f64>, u| Some(max.map_or(u, |m| m.max(u))));
+        if let Some(outcome) = self.books.step(simulation, cpu) {
+            self.rewards.add(&outcome);
+            self.last_reward = outcome.reward;
         }
-        let cost = self.cost(simulation);
-        let at_maximum = |p: &crate::prepared::PreparedPool| {
-            f64::from(p.config.limits.max_replicas) * p.price_per_hour * seconds / 3600.0
-        };
-        let pools: Vec<_> =
-            self.prepared.pools.iter().enumerate().map(|(n, p)| (p.hardware, simulation.counts(n))).collect();
-        let cpu = (0..pools.len()).filter_map(|n| window.average(Some(n), Gauge::CpuUtilization, now));
-        let ledger = &simulation.fleet().sink.ledger;
-        let step = Step {
-            ledger,
-            before: &self.step_ledger,
-            seconds,
-            cost: cost - self.step_cost,
-            cost_at_maximum: self.prepared.pools.iter().map(at_maximum).sum(),
-            churn: self.churn - self.churn_seen,
-            max_replicas: self.prepared.pools.iter().map(|p| u64::from(p.config.limits.max_replicas)).sum(),
-            pools: &pools,
-            cpu_utilization: cpu.fold(None, |max: Option<f64>, u| Some(max.map_or(u, |m| m.max(u)))),
-        };
-        self.last_reward = self.judge.judge(&step);
-        self.rewards.add(&self.last_reward);
-        self.step_ledger.copy_from(ledger);
-        (self.step_at, self.step_cost, self.churn_seen) = (now.as_secs_f64(), cost, self.churn);
     }
 
     fn decided(&mut self, view: &View<'_>, pool: usize, before: u32, after: u32, reason: std::fmt::Arguments<'_>) {
-        self.churn += u64::from(before.abs_diff(after));
         if self.keep.decisions {
             self.decisions.push(DecisionRecord {
                 at: view.now.as_secs_f64(),
@@ -385,13 +358,14 @@ impl Recorder {
         }
         let ended = ledger.ended() - before.ended();
         let violations = ledger.violations() - before.violations();
+        let waiting = simulation.fleet().activator().map_or(0, |a| a.len() as u64);
         let row = Row {
             time_s: now,
             arrival_rate: (ledger.arrived - before.arrived) as f64 / seconds,
             completion_rate: (ledger.completed - before.completed) as f64 / seconds,
             capacity_rate: capacity,
-            queued: pools.iter().map(|p| p.queued).sum(),
-            in_flight: pools.iter().map(|p| p.in_flight).sum(),
+            queued: waiting + pools.iter().map(|p| p.queued).sum::<u64>(),
+            in_flight: waiting + pools.iter().map(|p| p.in_flight).sum::<u64>(),
             p50_ms: quantile(0.5),
             p95_ms: quantile(0.95),
             p99_ms: quantile(0.99),
@@ -482,7 +456,7 @@ impl Recorder {
             cost: pools.values().map(|p| p.cost).sum(),
             churn: pools.values().map(|p| p.churn).sum(),
             pools,
-            reward: self.rewards.means(),
+            reward: self.rewards.means(overdue),
             littles_law: LittlesLaw {
                 mean_in_flight_sampled: sampled,
                 rate_times_time: ledger.completed as f64 / seconds * in_system,

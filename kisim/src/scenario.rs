@@ -129,11 +129,28 @@ pub struct Service {
     pub routing: Routing,
     /// Which pool.
     pub placement: Placement,
+    /// What holds requests while no pod is there to take them; absent: they fail.
+    pub activator: Option<ActivatorConfig>,
 }
 
 impl Default for Service {
     fn default() -> Self {
-        Service { routing: Routing::default(), placement: Placement::GpuFirst { spill_queue: usize::MAX >> 1 } }
+        let placement = Placement::GpuFirst { spill_queue: usize::MAX >> 1 };
+        Service { routing: Routing::default(), placement, activator: None }
+    }
+}
+
+/// A queue in front of the Service, see [`crate::activator`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ActivatorConfig {
+    /// Requests waiting beyond which it rejects; Knative's breaker holds 10,000.
+    pub queue_limit: usize,
+}
+
+impl Default for ActivatorConfig {
+    fn default() -> Self {
+        ActivatorConfig { queue_limit: 10_000 }
     }
 }
 

@@ -180,6 +180,16 @@ impl Server {
         self.ring.len() + self.apart as usize
     }
 
+    /// Integral of the number of requests held since the process started, nanoseconds: what queue-proxy averages over a
+    /// second to report concurrency. A request counts from when it was sent.
+    pub fn held_ns(&self, now: u64, spec: &ServerSpec) -> u64 {
+        let answered = self.counters.latency_ns - self.counters.success * spec.overhead_ns;
+        let age = |request: &Request| now - request.sent;
+        let apart: u64 = self.instances.iter().flat_map(|i| &i.batch).map(age).sum();
+        let in_ring: u64 = (0..self.ring.len()).map(|offset| age(&self.ring.at(offset))).sum();
+        answered + self.counters.dropped_ns + apart + in_ring
+    }
+
     /// Requests it holds that were sent before `instant`.
     pub fn sent_before(&self, instant: u64) -> usize {
         let executing = self.instances.iter().flat_map(|i| &i.batch).filter(|r| r.sent < instant).count();
@@ -284,23 +294,25 @@ impl Server {
             let request = self.ring.at(first);
             self.ring.remove(first);
             self.counters.timed_out += 1;
+            self.counters.dropped_ns += now - request.sent;
             sink.end(request, Ending::TimedOut, now, spec.pool);
         }
     }
 
-    /// Takes in a request at `request.sent`, to which the server must have been advanced.
+    /// Takes in a request at `now`, to which the server must have been advanced: when it was sent, or later if it waited
+    /// elsewhere.
     #[inline(always)]
-    pub fn arrive(&mut self, request: Request, spec: &ServerSpec, sink: &mut Sink) {
+    pub fn arrive(&mut self, request: Request, now: u64, spec: &ServerSpec, sink: &mut Sink) {
         self.counters.arrived += 1;
         if !self.alive || self.queued() >= spec.queue_limit {
-            return self.refuse(request, spec, sink);
+            return self.refuse(request, now, spec, sink);
         }
         self.ring.push(request);
         if !self.simple {
-            self.arrive_general(request, spec);
+            self.arrive_general(request, now, spec);
         } else if self.in_service == 0 {
             // Idle and greedy: the queue was empty.
-            self.start_lone(1, request.sent, spec);
+            self.start_lone(1, now, spec);
             self.next = self.finish;
         } else {
             // Of requests that wait, the first to come is the first to expire.
@@ -310,7 +322,7 @@ impl Server {
 
     #[cold]
     #[inline(never)]
-    fn refuse(&mut self, request: Request, spec: &ServerSpec, sink: &mut Sink) {
+    fn refuse(&mut self, request: Request, now: u64, spec: &ServerSpec, sink: &mut Sink) {
         let ending = if self.alive {
             self.counters.rejected += 1;
             Ending::QueueFull
@@ -318,13 +330,13 @@ impl Server {
             self.counters.killed += 1;
             Ending::Killed
         };
-        sink.end(request, ending, request.sent, spec.pool);
+        sink.end(request, ending, now, spec.pool);
     }
 
     #[inline(never)]
-    fn arrive_general(&mut self, request: Request, spec: &ServerSpec) {
+    fn arrive_general(&mut self, request: Request, now: u64, spec: &ServerSpec) {
         if self.busy() < spec.instances {
-            self.start_batches(request.sent, spec);
+            self.start_batches(now, spec);
         } else {
             self.next = self.next.min(request.sent.saturating_add(spec.queue_deadline));
         }
@@ -520,6 +532,7 @@ fn answer(request: Request, started: u64, now: u64, counters: &mut Counters, spe
     let served_ns = now - request.sent;
     if served_ns > spec.response_deadline {
         counters.timed_out += 1;
+        counters.dropped_ns += served_ns;
         sink.end(request, Ending::TimedOut, now, spec.pool);
         return;
     }

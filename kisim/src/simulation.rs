@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use rand::RngExt;
 
+use crate::activator::ActivatorRules;
 use crate::clients::{Act, Clients};
 use crate::cluster::{Cluster, Meter, PodCounts, ScaleRefused};
 use crate::config::ConfigError;
-use crate::control::{Limiter, PodView, PoolView};
+use crate::control::{Limiter, Pipeline, PodView, PoolView};
 use crate::events::{Event, EventQueue};
 use crate::fleet::{Fleet, FleetSetup, Placement};
 use crate::ledger::{RequestRecord, Sink};
@@ -16,7 +17,7 @@ use crate::prepared::Prepared;
 use crate::profile::Hardware;
 use crate::random::{Purpose, Stream, stream};
 use crate::telemetry::{ClusterSample, PodSample, Scrape};
-use crate::time::{SimTime, nanos_from_secs};
+use crate::time::{SimTime, duration_nanos, nanos_from_secs};
 use crate::trace::TraceError;
 use crate::traffic::{Load, Source};
 
@@ -31,12 +32,35 @@ pub enum SimulationError {
     Config(#[from] ConfigError),
 }
 
+/// How a run is to be driven, where it is not as the scenario says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Keep a record of every request.
+    pub log: bool,
+    /// Ask the autoscaler this often instead of every control interval.
+    pub decide_every: Option<Duration>,
+    /// Collect metrics this way instead.
+    pub pipeline: Option<Pipeline>,
+    /// These arrivals, ascending, nanoseconds, instead of the traffic's own.
+    pub arrivals: Option<Arc<[u64]>>,
+    /// Scrape at all.
+    pub telemetry: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { log: false, decide_every: None, pipeline: None, arrivals: None, telemetry: true }
+    }
+}
+
 /// Where a run stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
+    /// A control step of the scenario is over: it is to be judged. Comes before a decision at the same instant.
+    Step,
     /// An autoscaler is to decide.
     Control,
-    /// The cluster was scraped: time for a row of the timeline.
+    /// A scrape interval of the scenario is over: time for a row of the timeline.
     Row,
     /// The warm-up is over: statistics start anew.
     WarmUpOver,
@@ -61,11 +85,16 @@ pub struct Simulation {
     requests: Requests,
     telemetry: Telemetry,
     limiters: Vec<Limiter>,
+    step_interval: u64,
+    next_step: u64,
     control_interval: u64,
+    next_control: u64,
+    /// A decision is due at this very instant, after the step that just ended.
+    control_due: bool,
+    row_interval: u64,
     records: Vec<RequestRecord>,
     /// Ended requests, if somebody wants them.
     log: Option<Vec<RequestRecord>>,
-    next_control: u64,
 }
 
 /// What becomes of a pod's last scrape.
@@ -76,8 +105,9 @@ struct Last {
     success: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Telemetry {
+    on: bool,
     rng: Stream,
     interval: u64,
     lag: u64,
@@ -94,9 +124,20 @@ struct Telemetry {
 impl Simulation {
     /// A run of `prepared` with `seed`; `log` keeps a record of every request.
     pub fn new(prepared: &Arc<Prepared>, seed: u64, log: bool) -> Result<Self, SimulationError> {
+        Simulation::with(prepared, seed, &Options { log, ..Options::default() })
+    }
+
+    /// A run of `prepared` with `seed`, driven as `options` say.
+    pub fn with(prepared: &Arc<Prepared>, seed: u64, options: &Options) -> Result<Self, SimulationError> {
         let scenario = &prepared.scenario;
-        let load = scenario.traffic.load(&scenario.base, prepared.seconds(), seed);
-        let load = load.map_err(|e| e.from_origin(&scenario.origin))?;
+        let log = options.log;
+        let load = match &options.arrivals {
+            Some(times) => Load::Open(Source::listed(Arc::clone(times), stream(seed, Purpose::Arrivals, 1))),
+            None => {
+                let load = scenario.traffic.load(&scenario.base, prepared.seconds(), seed);
+                load.map_err(|e| e.from_origin(&scenario.origin))?
+            }
+        };
         let clients_wait = matches!(load, Load::Closed(_)) || scenario.client.retries.is_some();
         let sink = Sink::new(scenario.slo.latency.nanos(), &prepared.bounds, clients_wait || log);
         let pool_of = |hardware| prepared.pools.iter().position(|p| p.hardware == hardware);
@@ -107,6 +148,10 @@ impl Simulation {
             gpu_pool: pool_of(Hardware::Gpu),
             cpu_pool: pool_of(Hardware::Cpu),
             clients_wait,
+            activator: scenario.service.activator.map(|config| ActivatorRules {
+                queue_limit: config.queue_limit,
+                deadline: prepared.pools.iter().map(|p| p.spec.queue_deadline).max().unwrap_or(u64::MAX),
+            }),
         };
         let mut fleet = Fleet::new(setup, sink, stream(seed, Purpose::Routing, 0));
         let mut events = EventQueue::default();
@@ -120,10 +165,14 @@ impl Simulation {
             cluster.start_ready(number, pool.config.initial_replicas, &mut fleet, &mut events);
         }
         let config = &scenario.telemetry;
+        let pipeline = options
+            .pipeline
+            .unwrap_or(Pipeline { scrape_interval: config.scrape_interval.0, lag: config.lag.0 });
         let mut telemetry = Telemetry {
+            on: options.telemetry,
             rng: stream(seed, Purpose::Telemetry, 0),
-            interval: config.scrape_interval.nanos(),
-            lag: config.lag.nanos(),
+            interval: duration_nanos(pipeline.scrape_interval).max(1),
+            lag: duration_nanos(pipeline.lag),
             drop_probability: config.drop_probability,
             pods: Vec::new(),
             cluster: Vec::new(),
@@ -135,8 +184,14 @@ impl Simulation {
         for pod in pods {
             telemetry.discover(pod, 0, &mut events);
         }
-        events.push(telemetry.interval, Event::ClusterScrape);
-        let control_interval = scenario.control.interval.nanos();
+        let row_interval = config.scrape_interval.nanos();
+        let step_interval = scenario.control.interval.nanos();
+        let control_interval = options.decide_every.map_or(step_interval, |every| duration_nanos(every).max(1));
+        if telemetry.on {
+            events.push(telemetry.interval, Event::ClusterScrape);
+        }
+        events.push(row_interval, Event::Row);
+        events.push(step_interval, Event::Step);
         events.push(control_interval, Event::Control);
         let requests = match load {
             Load::Open(source) if !clients_wait => Requests::Open { source, sent: 0 },
@@ -156,18 +211,36 @@ impl Simulation {
             events,
             requests,
             telemetry,
+            step_interval,
+            next_step: step_interval,
             control_interval,
+            next_control: control_interval,
+            control_due: false,
+            row_interval,
             records: Vec::new(),
             log: log.then(Vec::new),
-            next_control: control_interval,
         })
     }
 
-    /// Makes control ticks come every `interval` instead of the scenario's; before the run starts.
-    pub fn set_control_interval(&mut self, interval: Duration) {
-        self.control_interval = crate::time::duration_nanos(interval).max(1);
-        self.next_control = self.control_interval;
-        self.events.push(self.next_control, Event::Control);
+    /// The same run, to go on from here independently: the same decisions from here give the same fates. `None` where
+    /// its traffic is read from a file as it goes ([`Options::arrivals`] helps).
+    pub fn fork(&self) -> Option<Simulation> {
+        let requests = match &self.requests {
+            Requests::Open { source, sent } => Requests::Open { source: source.fork()?, sent: *sent },
+            Requests::Waiting(clients) => Requests::Waiting(Box::new(clients.fork()?)),
+        };
+        Some(Simulation {
+            prepared: Arc::clone(&self.prepared),
+            fleet: self.fleet.clone(),
+            cluster: self.cluster.clone(),
+            events: self.events.clone(),
+            requests,
+            telemetry: self.telemetry.clone(),
+            limiters: self.limiters.clone(),
+            records: self.records.clone(),
+            log: self.log.clone(),
+            ..*self
+        })
     }
 
     /// What it runs.
@@ -200,6 +273,10 @@ impl Simulation {
 
     /// Runs to the next stop.
     pub fn run(&mut self) -> Result<Stop, SimulationError> {
+        if self.control_due {
+            self.control_due = false;
+            return Ok(Stop::Control);
+        }
         loop {
             let next = self.events.next_time();
             let horizon = next.min(self.prepared.end);
@@ -212,14 +289,22 @@ impl Simulation {
             }
             let Some((now, event)) = self.events.pop() else { continue };
             match event {
+                Event::Step if now == self.next_step => return Ok(self.step_over(now)),
                 Event::Control if now == self.next_control => {
+                    if now == self.next_step {
+                        return Ok(self.step_over(now));
+                    }
                     self.fleet.advance_all(now);
-                    self.next_control = now.saturating_add(self.control_interval);
-                    self.events.push(self.next_control, Event::Control);
+                    self.control_over(now);
                     return Ok(Stop::Control);
                 }
-                // One of an interval that was changed.
-                Event::Control => {}
+                // The other of the two has seen to it.
+                Event::Step | Event::Control => {}
+                Event::Row => {
+                    self.fleet.advance_all(now);
+                    self.events.push(now.saturating_add(self.row_interval), Event::Row);
+                    return Ok(Stop::Row);
+                }
                 Event::WarmUpOver => {
                     self.fleet.advance_all(now);
                     let in_flight = self.fleet.in_flight() as u64;
@@ -227,11 +312,7 @@ impl Simulation {
                     self.cluster.restart_maxima();
                     return Ok(Stop::WarmUpOver);
                 }
-                Event::ClusterScrape => {
-                    self.fleet.advance_all(now);
-                    self.scrape_cluster(now);
-                    return Ok(Stop::Row);
-                }
+                Event::ClusterScrape => self.scrape_cluster(now),
                 Event::Scrape { pod } => self.scrape(pod, now),
                 Event::Ready { pod, .. } => {
                     self.cluster.handle(event, now, &mut self.fleet, &mut self.events);
@@ -243,6 +324,22 @@ impl Simulation {
             }
             self.drain_records();
         }
+    }
+
+    fn step_over(&mut self, now: u64) -> Stop {
+        self.fleet.advance_all(now);
+        self.next_step = now.saturating_add(self.step_interval);
+        self.events.push(self.next_step, Event::Step);
+        if now == self.next_control {
+            self.control_due = true;
+            self.control_over(now);
+        }
+        Stop::Step
+    }
+
+    fn control_over(&mut self, now: u64) {
+        self.next_control = now.saturating_add(self.control_interval);
+        self.events.push(self.next_control, Event::Control);
     }
 
     /// Serves requests sent before `horizon`.
@@ -358,6 +455,7 @@ impl Simulation {
             counters: server.counters.clone(),
             queued: server.queued() as u64,
             in_flight: server.outstanding() as u64,
+            in_flight_s: server.held_ns(now, &prepared.spec) as f64 * 1e-9,
             utilization,
             cpu_utilization,
         };
@@ -376,7 +474,9 @@ impl Simulation {
             return;
         }
         let pools = (0..self.prepared.pools.len()).map(|pool| self.cluster.counts(pool)).collect();
-        self.telemetry.cluster.push((self.visible_from(now), ClusterSample { at: SimTime::from_nanos(now), pools }));
+        let activator = self.fleet.activator().map(|a| a.sample(now));
+        let sample = ClusterSample { at: SimTime::from_nanos(now), pools, activator };
+        self.telemetry.cluster.push((self.visible_from(now), sample));
     }
 
     /// Everything that became visible to an autoscaler since the last call.
@@ -466,10 +566,6 @@ impl Simulation {
         servers.map(|s| self.fleet.server(s)).fold((0, 0), |(q, o), s| (q + s.queued(), o + s.outstanding()))
     }
 
-    /// The reward objective's fraction of a run that a control step is, seconds.
-    pub fn control_seconds(&self) -> f64 {
-        self.control_interval as f64 * 1e-9
-    }
 }
 
 fn take_visible<T>(waiting: &mut Vec<(u64, T)>, now: u64, mut take: impl FnMut(T)) {
@@ -482,7 +578,7 @@ fn take_visible<T>(waiting: &mut Vec<(u64, T)>, now: u64, mut take: impl FnMut(T
 impl Telemetry {
     /// Begins to scrape a pod, at a phase of its own.
     fn discover(&mut self, pod: u64, now: u64, events: &mut EventQueue) {
-        if self.last.contains_key(&pod) {
+        if !self.on || self.last.contains_key(&pod) {
             return;
         }
         self.last.insert(pod, Last { at: now, ..Last::default() });

@@ -25,6 +25,8 @@ pub enum Counter {
     QueueSeconds,
     /// `nv_inference_request_duration_us`, in seconds.
     LatencySeconds,
+    /// Integral of requests in flight; its rate is their mean number.
+    InFlightSeconds,
 }
 
 /// A gauge of a pod.
@@ -50,6 +52,7 @@ impl Counter {
             Counter::Executions => c.executions as f64,
             Counter::QueueSeconds => c.queue_ns as f64 * 1e-9,
             Counter::LatencySeconds => c.latency_ns as f64 * 1e-9,
+            Counter::InFlightSeconds => sample.in_flight_s,
         }
     }
 }
@@ -255,6 +258,7 @@ mod tests {
             counters,
             queued: 2,
             in_flight: 3,
+            in_flight_s: 0.0,
             utilization: 0.5,
             cpu_utilization: 0.1,
         }

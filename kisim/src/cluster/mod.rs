@@ -531,6 +531,14 @@ impl Cluster {
                 {
                     fleet.advance(slot, now);
                     fleet.add_endpoint(slot);
+                    if fleet.release(now) {
+                        events.push(now.saturating_add(crate::activator::RETRY_NS), Event::Release);
+                    }
+                }
+            }
+            Event::Release => {
+                if fleet.release(now) {
+                    events.push(now.saturating_add(crate::activator::RETRY_NS), Event::Release);
                 }
             }
             Event::EndpointDown { pod, epoch } if self.live(pod, epoch) => {

@@ -58,6 +58,7 @@ mod tests {
             counters,
             queued: 1,
             in_flight: 1,
+            in_flight_s: 0.1,
             utilization: 0.25,
             cpu_utilization: 0.1,
         };

@@ -8,6 +8,7 @@ mod exposition;
 
 use serde::{Deserialize, Serialize};
 
+use crate::activator::ActivatorSample;
 use crate::cluster::PodCounts;
 use crate::config::Span;
 use crate::time::SimTime;
@@ -40,6 +41,8 @@ pub struct Counters {
     pub compute_ns: u64,
     /// Time with at least one batch running, nanoseconds.
     pub busy_ns: u64,
+    /// Time that requests which got no answer in time had spent here, nanoseconds.
+    pub dropped_ns: u64,
     /// Answers by latency bucket, not cumulative over buckets.
     pub buckets: [u64; MAX_BUCKETS],
 }
@@ -125,6 +128,9 @@ pub struct PodSample {
     pub queued: u64,
     /// Requests waiting or being executed (`istio_requests_in_flight`).
     pub in_flight: u64,
+    /// Integral of that number since the process started, seconds: its rate is the mean concurrency, which Knative's
+    /// queue-proxy reports.
+    pub in_flight_s: f64,
     /// Share of the time since the previous scrape in which a batch was running, 0–1: `DCGM_FI_DEV_GPU_UTIL` / 100 for a
     /// GPU pod (NVML counts time with at least one kernel, not how full the GPU is).
     pub utilization: f64,
@@ -139,6 +145,8 @@ pub struct ClusterSample {
     pub at: SimTime,
     /// By pool.
     pub pools: Vec<PodCounts>,
+    /// The activator's metrics, where there is one.
+    pub activator: Option<ActivatorSample>,
 }
 
 /// Everything that became visible since the previous one.

@@ -231,6 +231,16 @@ impl Traffic {
     }
 }
 
+impl Load {
+    /// The same load, to go on from here independently; `None` where it reads a file as it goes.
+    pub fn fork(&self) -> Option<Load> {
+        Some(match self {
+            Load::Open(source) => Load::Open(source.fork()?),
+            Load::Closed(users) => Load::Closed(users.clone()),
+        })
+    }
+}
+
 /// The steps with one user more or less at a time, evenly spaced, between each entry and the next.
 fn ramped(steps: &[(u64, u32)]) -> Vec<(u64, u32)> {
     let mut schedule: Vec<(u64, u32)> = steps.first().copied().into_iter().collect();

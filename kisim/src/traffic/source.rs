@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
 
 use rand::RngExt;
 
@@ -28,7 +29,7 @@ enum Kind {
     Curve { walker: Walker, renewal: Renewal },
     Replay(Box<Replay>),
     Clients(Box<Clients>),
-    Listed(VecDeque<u64>),
+    Listed { times: Arc<[u64]>, at: usize },
 }
 
 impl Source {
@@ -49,8 +50,20 @@ impl Source {
     }
 
     /// Given arrival times, ascending, nanoseconds.
-    pub fn listed(times: Vec<u64>, rng: Stream) -> Self {
-        Source::new(Kind::Listed(times.into()), rng)
+    pub fn listed(times: Arc<[u64]>, rng: Stream) -> Self {
+        Source::new(Kind::Listed { times, at: 0 }, rng)
+    }
+
+    /// The same source, to go on from here independently; `None` where it reads a file as it goes.
+    pub fn fork(&self) -> Option<Source> {
+        let kind = match &self.kind {
+            Kind::Curve { walker, renewal } => Kind::Curve { walker: walker.clone(), renewal: *renewal },
+            Kind::Replay(_) => return None,
+            Kind::Clients(clients) => Kind::Clients(clients.clone()),
+            Kind::Listed { times, at } => Kind::Listed { times: Arc::clone(times), at: *at },
+        };
+        let (rng, at, exhausted) = (self.rng.clone(), self.at, self.exhausted);
+        Some(Source { kind, rng, buffer: self.buffer.clone(), at, exhausted })
     }
 
     fn new(kind: Kind, rng: Stream) -> Self {
@@ -99,10 +112,11 @@ impl Source {
             }
             Kind::Replay(replay) => self.exhausted = replay.fill(&mut self.buffer, &mut self.rng)?,
             Kind::Clients(clients) => self.exhausted = clients.fill(&mut self.buffer, &mut self.rng),
-            Kind::Listed(times) => {
-                let count = times.len().min(CHUNK);
-                self.buffer.extend(times.drain(..count));
-                self.exhausted = times.is_empty();
+            Kind::Listed { times, at } => {
+                let end = times.len().min(*at + CHUNK);
+                self.buffer.extend_from_slice(&times[*at..end]);
+                *at = end;
+                self.exhausted = end == times.len();
             }
         }
         Ok(())
@@ -160,7 +174,7 @@ impl Replay {
 }
 
 /// Clients, each with a rate and an inter-arrival law a window.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Clients {
     windows: ClientWindows,
     group: usize,

@@ -260,7 +260,7 @@ impl Plan {
             match stop {
                 Stop::WarmUpOver => in_flight_at_warm_up = in_flight,
                 Stop::End => break,
-                Stop::Control | Stop::Row => {}
+                Stop::Step | Stop::Control | Stop::Row => {}
             }
         }
         crowd.run(prepared.end);

@@ -129,7 +129,7 @@ impl Trouble {
                     prop_assert_eq!(ledger.ended(), 0);
                     statistics_begin = Some(now);
                 }
-                Stop::Row => {}
+                Stop::Step | Stop::Row => {}
                 Stop::End => break,
             }
         }

@@ -99,6 +99,7 @@ impl Script {
             gpu_pool: self.gpu_pool,
             cpu_pool: self.cpu_pool,
             clients_wait,
+            activator: None,
         };
         let sink = Sink::new(OBJECTIVE, &BOUNDS, true);
         let fleet = Fleet::new(setup, sink, stream(self.seed, Purpose::Routing, 0));
