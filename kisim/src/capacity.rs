@@ -9,15 +9,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::autoscaler::AutoscalerConfig;
+use crate::autoscaler::AutoscalerError;
 use crate::cluster::NodeGroup;
 use crate::config::Span;
+use crate::control::{Autoscaler, Decision, Verdict, View};
 use crate::fleet::Placement;
 use crate::objective::Objective;
 use crate::prepared::Prepared;
 use crate::profile::Hardware;
+use crate::random::{Purpose, stream};
 use crate::run::{Keep, RunError, run_with, silent};
-use crate::simulation::SimulationError;
 use crate::telemetry::TelemetryConfig;
 use crate::traffic::{Process, Shape, Traffic};
 
@@ -164,49 +165,61 @@ fn violations(prepared: &Prepared, pool: usize, pods: u32, rate: f64) -> Result<
     scenario.control.interval = never;
     alone.end = crate::time::nanos_from_secs(1.1 * seconds);
     let alone = Arc::new(alone);
-    let fixed = AutoscalerConfig::Fixed { replicas: Default::default() };
-    let mut autoscaler = fixed.build(&alone)?;
-    let summary = run_with(&alone, autoscaler.as_mut(), 1, Keep::default(), &silent)?.summary;
+    let summary = run_with(&alone, &mut Still, 1, Keep::default(), &silent)?.summary;
     Ok(summary.slo.violation_ratio)
+}
+
+/// Changes nothing.
+#[derive(Debug)]
+struct Still;
+
+impl Autoscaler for Still {
+    fn name(&self) -> String {
+        "still".to_owned()
+    }
+
+    fn decide(&mut self, view: &View<'_>) -> Decision {
+        let pools = view.pools.iter().map(|_| Verdict::Hold { reason: String::new() }).collect();
+        Decision { pools, placement: None }
+    }
 }
 
 impl Prepared {
     /// The capacity of pool number `pool`, measured once.
-    pub fn capacity(&self, pool: usize) -> Result<Arc<Capacity>, RunError> {
+    pub fn capacity(&self, pool: usize) -> Result<Arc<Capacity>, AutoscalerError> {
         let cell = &self.pools[pool].capacity;
         if let Some(capacity) = cell.get() {
             return Ok(Arc::clone(capacity));
         }
-        let measured = Arc::new(Capacity::measure(self, pool)?);
+        let measured = Capacity::measure(self, pool).map_err(|e| AutoscalerError::Capacity(Box::new(e)))?;
+        let measured = Arc::new(measured);
         // Whoever comes first wins; the same is measured either way.
         Ok(Arc::clone(cell.get_or_init(|| measured)))
     }
 
-    /// From the request for a pod of `pool` until clients send to it, mean, seconds, where a node has room.
-    pub fn cold_start_s(&self, pool: usize) -> f64 {
+    /// From the request for a pod of `pool` until clients send to it, where a node has room, seconds: the time that `share`
+    /// (0–1) of the pods do not exceed.
+    pub fn cold_start_s(&self, pool: usize, share: f64) -> f64 {
+        const DRAWS: usize = 500;
         let own = &self.pools[pool];
         let stages = &own.setup.stages;
-        let pull = if own.setup.image_cached { 0.0 } else { stages.pull.mean_secs() };
-        let loaded = stages.load.mean_secs();
-        // On average half a period passes between being able to answer and the probe that asks.
-        let readiness = &own.setup.readiness;
-        let period = readiness.period.as_secs_f64();
-        let probed = (loaded.max(readiness.initial_delay.as_secs_f64())) + period / 2.0;
-        let more = f64::from(readiness.success_threshold.saturating_sub(1)) * period;
-        stages.scheduling.mean_secs() + pull + probed + more + own.setup.shutdown.endpoint_propagation.as_secs_f64()
+        let mut rng = stream(0, Purpose::ColdStart, pool as u64);
+        let mut times: Vec<u64> = (0..DRAWS)
+            .map(|_| {
+                let scheduled = stages.scheduling.sample(&mut rng);
+                let pulled = if own.setup.image_cached { 0 } else { stages.pull.sample(&mut rng) };
+                let started = scheduled + pulled;
+                let ready = own.setup.readiness.ready_at(started, started + stages.load.sample(&mut rng));
+                ready + own.setup.shutdown.endpoint_propagation.nanos()
+            })
+            .collect();
+        times.sort_unstable();
+        let rank = (share * DRAWS as f64).ceil().clamp(1.0, DRAWS as f64) as usize;
+        times[rank - 1] as f64 * 1e-9
     }
 
     /// The pool that carries the load: the GPU pool where there is one.
     pub fn primary_pool(&self) -> usize {
         self.pools.iter().position(|p| p.hardware == Hardware::Gpu).unwrap_or(0)
-    }
-}
-
-impl From<SimulationError> for crate::autoscaler::AutoscalerError {
-    fn from(error: SimulationError) -> Self {
-        match error {
-            SimulationError::Config(error) => error.into(),
-            SimulationError::Trace(error) => crate::config::ConfigError::from(error).into(),
-        }
     }
 }

@@ -1,8 +1,9 @@
 //! A scenario made ready: profiles loaded, traffic measured, rules worked out.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::batcher::Batcher;
+use crate::capacity::Capacity;
 use crate::cluster::{Demand, PoolSetup};
 use crate::config::ConfigError;
 use crate::profile::{Hardware, Profile};
@@ -25,6 +26,8 @@ pub struct PreparedPool {
     pub setup: PoolSetup,
     /// The scenario's words.
     pub config: crate::scenario::Pool,
+    /// Measured when somebody asks, see [`Prepared::capacity`].
+    pub(crate) capacity: OnceLock<Arc<Capacity>>,
 }
 
 /// A scenario with its profiles loaded and its length known, shared by all runs of it.
@@ -127,5 +130,6 @@ fn prepare_pool(
         spec,
         setup,
         config: config.clone(),
+        capacity: OnceLock::new(),
     })
 }

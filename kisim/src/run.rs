@@ -10,6 +10,7 @@ use crate::fleet::Placement;
 use crate::ledger::{Ledger, RequestRecord};
 use crate::objective::{Judge, Objective, PaperBaseline, Reward, RewardMean, paper_reference};
 use crate::prepared::Prepared;
+use crate::oracle::Plan;
 use crate::profile::Hardware;
 use crate::report::{
     LatencySummary, LittlesLaw, PoolRow, PoolSummary, QueueSummary, Requests, Row, SloSummary, Summary,
@@ -28,6 +29,8 @@ pub struct Keep {
     pub requests: bool,
     /// Every decision and its reason.
     pub decisions: bool,
+    /// What was asked for in each control step.
+    pub plan: bool,
 }
 
 /// A finished run.
@@ -41,6 +44,10 @@ pub struct Run {
     pub requests: Vec<RequestRecord>,
     /// (seconds, pool, replicas before, replicas set, why), if kept.
     pub decisions: Vec<DecisionRecord>,
+    /// Replicas asked for by control step and pool, before limits, if kept.
+    pub plan: Plan,
+    /// Whether all decisions fell on the ends of control steps.
+    pub on_steps: bool,
 }
 
 /// A decision about one pool.
@@ -67,6 +74,20 @@ pub enum RunError {
     /// The autoscaler.
     #[error(transparent)]
     Autoscaler(#[from] AutoscalerError),
+    /// A plan that knew the future is worse than what somebody did who did not: a bug of the search.
+    #[error(
+        "hindsight's objective {hindsight} is worse than {rival}'s {found} with seed {seed}: this is a bug, please report it"
+    )]
+    Hindsight {
+        /// The plan's.
+        hindsight: f64,
+        /// Who did better.
+        rival: String,
+        /// Theirs.
+        found: f64,
+        /// The seed.
+        seed: u64,
+    },
     /// It was interrupted.
     #[error("interrupted at {at} of virtual time")]
     Interrupted {
@@ -91,17 +112,8 @@ pub fn run(
     keep: Keep,
     progress: Progress<'_>,
 ) -> Result<Run, RunError> {
-    let mut autoscaler = config.build(&prepared.scenario)?;
-    let mut prepared = Arc::clone(prepared);
-    if let AutoscalerConfig::Fixed { replicas } = config {
-        // Fixed means from the start: growing to it from the initial replicas would be somebody's decision.
-        for pool in &mut Arc::make_mut(&mut prepared).pools {
-            if let Some(&number) = replicas.get(&pool.name) {
-                pool.config.initial_replicas = number;
-            }
-        }
-    }
-    run_with(&prepared, autoscaler.as_mut(), seed, keep, progress)
+    let mut autoscaler = config.build(prepared)?;
+    run_with(prepared, autoscaler.as_mut(), seed, keep, progress)
 }
 
 /// Runs `prepared` with `seed` under any autoscaler.
@@ -121,6 +133,7 @@ pub fn run_with(
     };
     let mut simulation = Simulation::with(prepared, seed, &options)?;
     let mut recorder = Recorder::new(prepared, &simulation, reference, keep);
+    recorder.on_steps = autoscaler.interval().is_none_or(|every| every == prepared.scenario.control.interval.0);
     // Ten minutes, and whatever the configured range needs with a few missing scrapes.
     let telemetry = &prepared.scenario.telemetry;
     let retention = Duration::from_secs(600).max(4 * telemetry.window.0);
@@ -138,6 +151,7 @@ pub fn run_with(
             Stop::Step => {
                 window.push(&simulation.scraped(), simulation.now());
                 recorder.step(&simulation, &window);
+                recorder.planned();
             }
             Stop::Control => {
                 window.push(&simulation.scraped(), simulation.now());
@@ -152,6 +166,7 @@ pub fn run_with(
         recorder.requests.append(&mut simulation.take_log());
     }
     recorder.step(&simulation, &window);
+    recorder.planned();
     recorder.row(&simulation);
     Ok(recorder.finish(&simulation, autoscaler.name(), seed))
 }
@@ -172,6 +187,10 @@ fn control(simulation: &mut Simulation, autoscaler: &mut dyn Autoscaler, window:
     }
     for (number, verdict) in decision.pools.iter().enumerate().take(pools.len()) {
         let before = pools[number].counts.desired;
+        recorder.wanted[number] = match verdict {
+            Verdict::Hold { .. } => before,
+            Verdict::Scale { replicas, .. } => *replicas,
+        };
         let (after, note) = match verdict {
             // Limits last, on every path: holding is asking for what there is.
             Verdict::Hold { .. } => (simulation.scale(number, before), ""),
@@ -187,7 +206,11 @@ fn control(simulation: &mut Simulation, autoscaler: &mut dyn Autoscaler, window:
 
 /// The published reward's reference, measured where the scenario asks for it: its initial replicas, unchanged, with all
 /// requests on the GPU pool and with all on the CPU pool.
-fn paper_baseline(prepared: &Arc<Prepared>, seed: u64, progress: Progress<'_>) -> Result<Option<(f64, f64)>, RunError> {
+pub(crate) fn paper_baseline(
+    prepared: &Arc<Prepared>,
+    seed: u64,
+    progress: Progress<'_>,
+) -> Result<Option<(f64, f64)>, RunError> {
     let Objective::Paper { baseline: PaperBaseline::Measured } = prepared.scenario.objective else { return Ok(None) };
     let measure = |hardware: Hardware| -> Result<Option<(f64, f64)>, RunError> {
         if !prepared.pools.iter().any(|p| p.hardware == hardware) {
@@ -230,6 +253,10 @@ struct Recorder {
     rows: Vec<Row>,
     requests: Vec<RequestRecord>,
     decisions: Vec<DecisionRecord>,
+    /// What was last asked for, by pool.
+    wanted: Vec<u32>,
+    plan: Plan,
+    on_steps: bool,
 }
 
 /// Meters at the end of the warm-up.
@@ -261,6 +288,9 @@ impl Recorder {
             rows: Vec::new(),
             requests: Vec::new(),
             decisions: Vec::new(),
+            wanted: prepared.pools.iter().map(|p| p.config.initial_replicas).collect(),
+            plan: Plan { replicas: Vec::new() },
+            on_steps: true,
         };
         recorder.restart(simulation);
         recorder
@@ -289,6 +319,13 @@ impl Recorder {
         self.row_ledger.copy_from(&simulation.fleet().sink.ledger);
         self.row_at = self.started.at;
         self.row_busy = pools.map(|p| (simulation.busy_ns(p), simulation.meter(p).serving_ns)).collect();
+    }
+
+    /// Notes what was asked for in the control step that ends now.
+    fn planned(&mut self) {
+        if self.keep.plan {
+            self.plan.replicas.push(self.wanted.clone());
+        }
     }
 
     /// Books the control step that ends now.
@@ -464,6 +501,6 @@ impl Recorder {
         };
         let mut requests = self.requests;
         requests.sort_by_key(|r| (r.sent, r.tag, r.finished));
-        Run { summary, rows: self.rows, requests, decisions: self.decisions }
+        Run { summary, rows: self.rows, requests, decisions: self.decisions, plan: self.plan, on_steps: self.on_steps }
     }
 }

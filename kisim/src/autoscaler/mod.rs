@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, Span};
 use crate::control::Autoscaler;
+use crate::prepared::Prepared;
 use crate::scenario::Scenario;
 pub use fixed::Fixed;
 pub use hpa::HpaAutoscaler;
@@ -108,6 +109,9 @@ pub enum AutoscalerError {
     /// The scenario or a manifest is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What its pods can take could not be measured.
+    #[error("cannot measure what the pods can take: {0}")]
+    Capacity(Box<crate::run::RunError>),
     /// A manifest is wrong.
     #[error(transparent)]
     Manifest(#[from] crate::hpa::ManifestError),
@@ -221,8 +225,9 @@ impl AutoscalerConfig {
         Ok(())
     }
 
-    /// Builds it for a scenario.
-    pub fn build(&self, scenario: &Scenario) -> Result<Box<dyn Autoscaler>, AutoscalerError> {
+    /// Builds it for a run of `prepared`.
+    pub fn build(&self, prepared: &Prepared) -> Result<Box<dyn Autoscaler>, AutoscalerError> {
+        let scenario = &prepared.scenario;
         Ok(match self {
             AutoscalerConfig::Fixed { replicas } => Box::new(Fixed::new(scenario, replicas)),
             AutoscalerConfig::Hpa { .. } => Box::new(HpaAutoscaler::new(scenario, self)?),

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use kisim::autoscaler::AutoscalerConfig;
 use kisim::compare::{Comparison, compare};
+use kisim::contender::Contender;
 use kisim::plot;
 use kisim::prepared::Prepared;
 use kisim::report::{comparison_table, write_atomically, write_timeline};
@@ -44,7 +44,7 @@ pub(crate) fn main(args: &CompareArgs, seed: Option<u64>, format: Format) -> Res
     let configs = if args.autoscalers.is_empty() {
         defaults(&scenario)
     } else {
-        args.autoscalers.iter().map(|a| AutoscalerConfig::parse(a, &scenario)).collect::<Result<Vec<_>, _>>()?
+        args.autoscalers.iter().map(|a| Contender::parse(a, &scenario)).collect::<Result<Vec<_>, _>>()?
     };
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
@@ -83,7 +83,7 @@ pub(crate) fn main(args: &CompareArgs, seed: Option<u64>, format: Format) -> Res
 }
 
 /// What to compare when nobody says: the middle and the most of the primary pool, and HPAs on different metrics.
-fn defaults(scenario: &Scenario) -> Vec<AutoscalerConfig> {
+fn defaults(scenario: &Scenario) -> Vec<Contender> {
     let most = scenario.pools.values().map(|p| p.limits.max_replicas).max().unwrap_or(1);
     let candidates = [
         "scenario".to_owned(),
@@ -93,10 +93,10 @@ fn defaults(scenario: &Scenario) -> Vec<AutoscalerConfig> {
         "hpa:cpu:70".to_owned(),
         "hpa:in_flight:24".to_owned(),
     ];
-    let mut configs: Vec<AutoscalerConfig> = Vec::new();
+    let mut configs: Vec<Contender> = Vec::new();
     for candidate in candidates {
         // Numbers out of a pool's limits are not offered.
-        if let Ok(config) = AutoscalerConfig::parse(&candidate, scenario)
+        if let Ok(config) = Contender::parse(&candidate, scenario)
             && !configs.contains(&config)
         {
             configs.push(config);

@@ -38,7 +38,12 @@ pub(crate) fn main(args: &RunArgs, seed: Option<u64>, format: Format) -> Result<
     let seed = scenario.seed;
     let config = AutoscalerConfig::parse(&args.autoscaler, &scenario)?;
     let prepared = Prepared::new(scenario)?;
-    let keep = Keep { timeline: args.out.is_some(), requests: args.requests, decisions: args.out.is_some() };
+    let keep = Keep {
+        timeline: args.out.is_some(),
+        requests: args.requests,
+        decisions: args.out.is_some(),
+        ..Keep::default()
+    };
     let bar = Bar::new("simulating");
     let result = run(&prepared, &config, seed, keep, &|share| bar.set(share));
     let took = bar.finish();
