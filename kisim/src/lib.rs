@@ -66,6 +66,7 @@ pub mod events;
 pub mod fleet;
 pub mod histogram;
 pub mod hpa;
+pub mod kpa;
 pub mod ledger;
 pub mod objective;
 pub mod oracle;
