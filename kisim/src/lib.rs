@@ -64,6 +64,7 @@ pub mod control;
 pub mod distribution;
 pub mod events;
 pub mod fleet;
+pub mod forecast;
 pub mod histogram;
 pub mod hpa;
 pub mod kpa;
