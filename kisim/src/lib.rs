@@ -68,6 +68,7 @@ pub mod forecast;
 pub mod histogram;
 pub mod hpa;
 pub mod kpa;
+pub mod keda;
 pub mod ledger;
 pub mod objective;
 pub mod oracle;
