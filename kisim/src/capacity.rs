@@ -52,7 +52,8 @@ impl Capacity {
         let speed = own.setup.speed * own.spec.instances_gain();
         let saturation = batch as f64 / (own.spec.service_ns[batch] * 1e-9) * speed;
         let most = own.config.limits.max_replicas.max(1);
-        let mut numbers: Vec<u32> = std::iter::successors(Some(1u32), |n| n.checked_mul(2)).take_while(|&n| n < most).collect();
+        let mut numbers: Vec<u32> =
+            std::iter::successors(Some(1u32), |n| n.checked_mul(2)).take_while(|&n| n < most).collect();
         numbers.push(most);
         let mut curves = Vec::new();
         for pods in numbers {
@@ -144,8 +145,7 @@ fn violations(prepared: &Prepared, pool: usize, pods: u32, rate: f64) -> Result<
     let demand = own.setup.demand;
     alone.pools = vec![own];
     let scenario = &mut alone.scenario;
-    scenario.traffic =
-        Traffic::Open { rate: Shape::Constant { rate }, arrivals: Process::Poisson };
+    scenario.traffic = Traffic::Open { rate: Shape::Constant { rate }, arrivals: Process::Poisson };
     scenario.faults.clear();
     scenario.objective = Objective::default();
     scenario.service.placement = if gpu { Placement::GpuOnly } else { Placement::CpuOnly };

@@ -20,9 +20,8 @@ impl Contender {
     /// Reads the command line's short form: those of [`AutoscalerConfig::parse`], `foresight`, `foresight:90s`,
     /// `hindsight`, `hindsight:quick`.
     pub fn parse(text: &str, scenario: &Scenario) -> Result<Contender, AutoscalerError> {
-        let unknown = |expected: &str| {
-            Err(AutoscalerError::Unknown { found: text.to_owned(), expected: expected.to_owned() })
-        };
+        let unknown =
+            |expected: &str| Err(AutoscalerError::Unknown { found: text.to_owned(), expected: expected.to_owned() });
         match text.split_once(':').unwrap_or((text, "")) {
             ("foresight", "") => Ok(Contender::Foresight(ForesightConfig::default())),
             ("foresight", horizon) => match horizon.parse::<Span>() {

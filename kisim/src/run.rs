@@ -9,8 +9,8 @@ use crate::control::{Autoscaler, Verdict, View};
 use crate::fleet::Placement;
 use crate::ledger::{Ledger, RequestRecord};
 use crate::objective::{Judge, Objective, PaperBaseline, Reward, RewardMean, paper_reference};
-use crate::prepared::Prepared;
 use crate::oracle::Plan;
+use crate::prepared::Prepared;
 use crate::profile::Hardware;
 use crate::report::{
     LatencySummary, LittlesLaw, PoolRow, PoolSummary, QueueSummary, Requests, Row, SloSummary, Summary,

@@ -165,9 +165,8 @@ impl Simulation {
             cluster.start_ready(number, pool.config.initial_replicas, &mut fleet, &mut events);
         }
         let config = &scenario.telemetry;
-        let pipeline = options
-            .pipeline
-            .unwrap_or(Pipeline { scrape_interval: config.scrape_interval.0, lag: config.lag.0 });
+        let pipeline =
+            options.pipeline.unwrap_or(Pipeline { scrape_interval: config.scrape_interval.0, lag: config.lag.0 });
         let mut telemetry = Telemetry {
             on: options.telemetry,
             rng: stream(seed, Purpose::Telemetry, 0),
@@ -565,7 +564,6 @@ impl Simulation {
         let servers = self.cluster.pods().filter(|p| p.pool == pool).filter_map(|p| p.slot);
         servers.map(|s| self.fleet.server(s)).fold((0, 0), |(q, o), s| (q + s.queued(), o + s.outstanding()))
     }
-
 }
 
 fn take_visible<T>(waiting: &mut Vec<(u64, T)>, now: u64, mut take: impl FnMut(T)) {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::activator::ActivatorSample;
 use crate::cluster::PodCounts;
 use crate::promql::{self, DEFAULT_LOOKBACK, Sample};
 use crate::telemetry::{ClusterSample, MAX_BUCKETS, PodSample, Scrape};
@@ -86,6 +87,8 @@ pub struct Window {
     pods: BTreeMap<u64, Series>,
     cluster: Option<ClusterSample>,
     newest: Option<SimTime>,
+    /// Time between two scrapes of a pod, once seen.
+    interval: Option<Duration>,
 }
 
 impl Window {
@@ -97,6 +100,7 @@ impl Window {
             pods: BTreeMap::new(),
             cluster: None,
             newest: None,
+            interval: None,
         }
     }
 
@@ -112,6 +116,10 @@ impl Window {
             });
             // Lags differ, so an older sample may come after a newer one.
             let place = series.samples.partition_point(|s| s.at <= sample.at);
+            if let Some(before) = series.samples.back().filter(|before| before.at < sample.at) {
+                let apart = sample.at.since(before.at);
+                self.interval = Some(self.interval.map_or(apart, |interval| interval.min(apart)));
+            }
             series.samples.insert(place, sample.clone());
         }
         for &(pod, at) in &scrape.failed {
@@ -144,6 +152,37 @@ impl Window {
     /// What kube-state-metrics last said of `pool`; `None` before its first scrape.
     pub fn counts(&self, pool: usize) -> Option<PodCounts> {
         self.cluster.as_ref().and_then(|c| c.pools.get(pool)).copied()
+    }
+
+    /// What the activator last said of itself; `None` where there is none, or before its first scrape.
+    pub fn activator(&self) -> Option<ActivatorSample> {
+        self.cluster.as_ref().and_then(|c| c.activator)
+    }
+
+    /// The increase of `counter` between the last two samples of each pod of `pool`, a second, summed, and the number of
+    /// pods in it: `irate`, but that a series' first sample counts from zero, as exporters with created timestamps
+    /// allow. Pods whose latest sample is older than `fresh` do not count.
+    pub fn latest_rate(&self, pool: Option<usize>, counter: Counter, now: SimTime, fresh: Duration) -> (f64, usize) {
+        let (mut sum, mut pods) = (0.0, 0);
+        for (_, series) in self.series(pool).filter(|(_, s)| s.gone.is_none_or(|gone| gone > now)) {
+            let mut samples = series.samples.iter().rev().skip_while(|s| s.at > now);
+            let Some(last) = samples.next().filter(|last| now.since(last.at) <= fresh) else { continue };
+            let value = counter.of(last);
+            let rate = match samples.next() {
+                // A restarted process counts from zero again.
+                Some(before) if counter.of(before) <= value => {
+                    (value - counter.of(before)) / last.at.since(before.at).as_secs_f64().max(1e-9)
+                }
+                Some(before) => value / last.at.since(before.at).as_secs_f64().max(1e-9),
+                None => match self.interval {
+                    Some(interval) => value / interval.as_secs_f64(),
+                    None => continue,
+                },
+            };
+            sum += rate;
+            pods += 1;
+        }
+        (sum, pods)
     }
 
     fn series(&self, pool: Option<usize>) -> impl Iterator<Item = (u64, &Series)> {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::AutoscalerConfig;
 use crate::control::{Autoscaler, Decision, Verdict, View};
-use crate::scenario::Scenario;
+use crate::prepared::Prepared;
 
-/// Keeps every pool at a number of replicas.
+/// Asks for a number of replicas of every pool.
 #[derive(Clone, Debug)]
 pub struct Fixed {
     name: String,
@@ -14,13 +15,13 @@ pub struct Fixed {
 }
 
 impl Fixed {
-    /// Keeps the pools named in `replicas` at those numbers, the others at their initial ones.
-    pub fn new(scenario: &Scenario, replicas: &BTreeMap<String, u32>) -> Self {
-        let name = super::AutoscalerConfig::Fixed { replicas: replicas.clone() }.name();
-        let number = |(name, pool): (&String, &crate::scenario::Pool)| {
-            replicas.get(name).copied().unwrap_or(pool.initial_replicas)
+    /// Asks for the numbers in `replicas` of the pools named there, and for the initial ones of the others.
+    pub fn new(prepared: &Prepared, replicas: &BTreeMap<String, u32>) -> Self {
+        let name = AutoscalerConfig::Fixed { replicas: replicas.clone() }.name();
+        let number = |pool: &crate::prepared::PreparedPool| {
+            replicas.get(&pool.name).copied().unwrap_or(pool.config.initial_replicas)
         };
-        Fixed { name, replicas: scenario.pools.iter().map(number).collect() }
+        Fixed { name, replicas: prepared.pools.iter().map(number).collect() }
     }
 }
 

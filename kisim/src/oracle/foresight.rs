@@ -164,10 +164,9 @@ impl Autoscaler for Foresight {
             .min_by(|a, b| a.0.total_cmp(&b.0));
         let pools = (0..view.pools.len())
             .map(|pool| match best {
-                Some((_, replicas)) if pool == self.pool && replicas != alive => Verdict::Scale {
-                    replicas,
-                    reason: format!("{seen:.0} requests in the next {seen_s} s"),
-                },
+                Some((_, replicas)) if pool == self.pool && replicas != alive => {
+                    Verdict::Scale { replicas, reason: format!("{seen:.0} requests in the next {seen_s} s") }
+                }
                 Some(_) if pool == self.pool => hold("the best number for what is to come"),
                 _ => hold("not the pool it plans for"),
             })

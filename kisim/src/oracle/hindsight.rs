@@ -275,11 +275,8 @@ impl<'a> Search<'a> {
                 new.par_iter().map(|change| self.attempt(&base, change)).collect::<Result<_, _>>()?;
             simulated += tried.iter().map(|t| t.to - t.from).sum::<usize>();
             trials.extend(new.into_iter().zip(tried));
-            let mut good: Vec<(Move, Trial)> = moves
-                .iter()
-                .filter_map(|m| Some((*m, *trials.get(m)?)))
-                .filter(|(_, t)| t.delta < -1e-12)
-                .collect();
+            let mut good: Vec<(Move, Trial)> =
+                moves.iter().filter_map(|m| Some((*m, *trials.get(m)?))).filter(|(_, t)| t.delta < -1e-12).collect();
             good.sort_by(|a, b| a.1.delta.total_cmp(&b.1.delta).then(a.0.cmp(&b.0)));
             let mut chosen: Vec<(Move, Trial)> = Vec::new();
             for (change, trial) in good {
@@ -300,7 +297,17 @@ impl<'a> Search<'a> {
             for (_, accepted) in &chosen {
                 trials.retain(|m, t| t.to < accepted.from.saturating_sub(1) || m.from > accepted.to + 1);
             }
-            if std::env::var_os("KDBG").is_some() { #[allow(clippy::print_stderr)] { eprintln!("sim {simulated} runs {:.1} cand {} obj {:.5} first {first:.5}", simulated as f64 / self.rollout.steps as f64, moves.len(), better.score.objective()); } }
+            if std::env::var_os("KDBG").is_some() {
+                #[allow(clippy::print_stderr)]
+                {
+                    eprintln!(
+                        "sim {simulated} runs {:.1} cand {} obj {:.5} first {first:.5}",
+                        simulated as f64 / self.rollout.steps as f64,
+                        moves.len(),
+                        better.score.objective()
+                    );
+                }
+            }
             base = better;
         }
         Ok(HindsightPlan {

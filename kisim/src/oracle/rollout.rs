@@ -163,8 +163,7 @@ impl Rollout {
             ..Options::default()
         };
         let simulation = Simulation::with(prepared, seed, &options)?;
-        let judge =
-            Judge::new(prepared.scenario.objective.clone(), prepared.scenario.published_pattern(), reference);
+        let judge = Judge::new(prepared.scenario.objective.clone(), prepared.scenario.published_pattern(), reference);
         let scored = prepared.scenario.warm_up.nanos() == 0;
         Ok(State { books: StepBooks::new(judge, &simulation), simulation, next: 0, scored })
     }
