@@ -91,5 +91,6 @@ pub mod time;
 pub mod tournament;
 pub mod trace;
 pub mod traffic;
+pub mod tune;
 pub mod validate;
 pub mod window;

@@ -8,6 +8,7 @@ mod progress;
 mod run;
 mod show;
 mod traffic;
+mod tune;
 mod validate;
 
 use std::io::Write;
@@ -55,6 +56,8 @@ enum Command {
     Run(run::RunArgs),
     /// Run several autoscalers over the same traffic, side by side
     Compare(compare::CompareArgs),
+    /// Search an autoscaler's best parameters on training seeds
+    Tune(tune::TuneArgs),
     /// Look at a scenario's traffic before simulating it
     Traffic(traffic::TrafficArgs),
     /// From a server's measurements to a profile
@@ -92,6 +95,12 @@ struct ScenarioArgs {
     /// Which run, where the trace holds several
     #[arg(long, requires = "trace")]
     series: Option<String>,
+    /// Begin this far into the trace, such as 30m
+    #[arg(long)]
+    trace_start: Option<kisim::config::Span>,
+    /// Use this much of it
+    #[arg(long)]
+    trace_length: Option<kisim::config::Span>,
     /// Length of the run instead of the scenario's, such as 10m
     #[arg(long)]
     duration: Option<kisim::config::Span>,
@@ -148,6 +157,15 @@ impl ScenarioArgs {
                 );
             }
         }
+        if self.trace_start.is_some() || self.trace_length.is_some() {
+            let Traffic::Trace { start, length, .. } = &mut scenario.traffic else {
+                anyhow::bail!(
+                    "--trace-start, --trace-length: expected --trace FILE beside them, or a scenario whose traffic is a trace"
+                );
+            };
+            *start = self.trace_start.or(*start);
+            *length = self.trace_length.or(*length);
+        }
         if let Some(duration) = self.duration {
             scenario.duration = Some(duration);
         }
@@ -173,6 +191,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Run(args) => run::main(args, cli.seed, cli.format),
         Command::Compare(args) => compare::main(args, cli.seed, cli.format),
+        Command::Tune(args) => tune::main(args, cli.seed, cli.format),
         Command::Traffic(args) => traffic::main(args, cli.seed, cli.format),
         Command::Calibrate(args) => calibrate::main(args, cli.format),
         Command::Validate(args) => validate::main(args, cli.seed, cli.format),

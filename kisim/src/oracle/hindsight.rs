@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::objective::Objective;
 use crate::prepared::Prepared;
 use crate::run::{Progress, RunError};
 use crate::time::SimTime;
@@ -72,6 +73,9 @@ struct Base {
     /// Before step `i * stride`.
     snapshots: Vec<State>,
     stride: usize,
+    /// Sums over the steps before each of what it brought beyond the price of the replicas asked for: violations, churn,
+    /// pods that drain. No change of the plan can save more than that and what it asks for less.
+    excess: Vec<f64>,
 }
 
 /// How a candidate fared.
@@ -162,6 +166,8 @@ struct Search<'a> {
     limits: Vec<(u32, u32)>,
     /// A cold start, in steps.
     lead: usize,
+    /// By pool: what a replica costs for a step, in units of the objective.
+    prices: Vec<f64>,
 }
 
 impl<'a> Search<'a> {
@@ -174,7 +180,15 @@ impl<'a> Search<'a> {
         let step_s = prepared.scenario.control.interval.as_secs_f64();
         let lead = (0..prepared.pools.len()).map(|p| (prepared.cold_start_s(p, 0.5) / step_s).ceil() as usize).max();
         let limits = prepared.pools.iter().map(|p| (p.config.limits.min_replicas, p.config.limits.max_replicas));
+        let requests = record.times().len() as f64;
+        let weights = (0..prepared.pools.len()).map(|pool| Weights::new(prepared, pool, requests));
+        let prices = match prepared.scenario.objective {
+            Objective::Slo { .. } => weights.map(|w| w.replica_second * step_s).collect(),
+            // Its parts are not prices: so much is always to be saved that nothing is cut short.
+            Objective::Paper { .. } => vec![1e6; prepared.pools.len()],
+        };
         Ok(Search {
+            prices,
             prepared,
             record,
             seed,
@@ -217,7 +231,16 @@ impl<'a> Search<'a> {
             steps.push(self.rollout.step(&mut state, &plan.replicas[k])?);
         }
         let score = steps.iter().map(|s| s.score).sum();
-        Ok(Base { plan, score, steps, snapshots, stride })
+        let mut excess = vec![0.0];
+        for (k, step) in steps.iter().enumerate() {
+            excess.push(excess[k] + (step.value - self.price(&plan.replicas[k])).max(0.0));
+        }
+        Ok(Base { plan, score, steps, snapshots, stride, excess })
+    }
+
+    /// What a step with the replicas of `row` costs at least.
+    fn price(&self, row: &[u32]) -> f64 {
+        row.iter().zip(&self.prices).map(|(&replicas, price)| f64::from(replicas) * price).sum()
     }
 
     /// What `change` does to the objective, as far as it can be told from the steps in which it shows.
@@ -233,13 +256,24 @@ impl<'a> Search<'a> {
         let (mut delta, mut alike) = (0.0, 0);
         let end = change.from + change.length;
         let last = (end + self.lead + PATIENCE).min(self.rollout.steps);
+        let asked = |k: usize| change.value(&base.plan, k, limits);
+        let price = self.prices[change.pool];
+        // What is saved by asking for less in the steps still to come.
+        let mut to_save: f64 = (change.range())
+            .map(|k| price * (f64::from(base.plan.replicas[k][change.pool]) - f64::from(asked(k))).max(0.0))
+            .sum();
         for k in change.from..last {
             row.clone_from(&base.plan.replicas[k]);
             if k < end {
-                row[change.pool] = change.value(&base.plan, k, limits);
+                row[change.pool] = asked(k);
+                to_save -= price * (f64::from(base.plan.replicas[k][change.pool]) - f64::from(row[change.pool])).max(0.0);
             }
             let step = self.rollout.step(&mut state, &row)?;
             delta += step.value - base.steps[k].value;
+            // Beyond saving: the rest need not be known.
+            if delta > to_save + base.excess[last] - base.excess[k + 1] {
+                return Ok(Trial { delta, from: change.from, to: k + 1 });
+            }
             let own = &base.steps[k];
             let pods: u32 = own.counts.iter().map(|c| c.ready).sum();
             let close = step.counts == own.counts
