@@ -274,7 +274,12 @@ impl AutoscalerConfig {
                 Some(target) => format!("kpa:{target}"),
                 None => "kpa".into(),
             }),
-            AutoscalerConfig::Predictive(_) => "predictive".into(),
+            AutoscalerConfig::Predictive(c) => {
+                match *c == (PredictiveConfig { headroom: c.headroom, ..PredictiveConfig::default() }) {
+                    true => "predictive".into(),
+                    false => format!("predictive:q{}", c.quantile),
+                }
+            }
         };
         match self.headroom() {
             Some(headroom) if headroom != 1.0 => format!("{base}/{headroom}"),

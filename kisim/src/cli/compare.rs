@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
+use kisim::autoscaler::{AutoscalerConfig, AutoscalerError};
 use kisim::compare::{Comparison, compare};
 use kisim::contender::Contender;
 use kisim::plot;
@@ -17,16 +18,21 @@ use super::{Format, ScenarioArgs};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  kisim compare\n  kisim compare scenarios/azure-code.toml --autoscalers fixed:4,hpa,hpa:queue:8 --seeds 10\n\n\
+    after_help = "Examples:\n  kisim compare\n  kisim compare --autoscalers hpa:60,my-hpa.yaml,predictive,hindsight --seeds 10\n  \
+                        kisim compare --tuned results/tuned\n\n\
                         Every autoscaler meets the same arrivals, seed by seed; differences to the first one named are paired."
 )]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     scenario: ScenarioArgs,
-    /// Autoscalers, comma-separated: fixed:4, fixed:gpu=4+cpu=2, hpa, hpa:60, hpa:queue:4, hpa:cpu:70, scenario. By
-    /// default the scenario's own, fixed numbers and HPAs on utilisation, CPU and requests in flight
+    /// Who takes part, comma-separated: fixed:4, fixed:gpu=4+cpu=2, hpa, hpa:60, hpa:queue:4, keda, keda:in_flight:24, kpa,
+    /// kpa:8, predictive, scenario (its own), a manifest (.yaml) or .toml; foresight, foresight:90s, hindsight and
+    /// hindsight:quick, who know the future. By default one of each
     #[arg(long, value_delimiter = ',')]
     autoscalers: Vec<String>,
+    /// Further ones as `kisim tune` wrote them, comma-separated: files, or folders of them; KIND=FILE insists on a kind
+    #[arg(long, value_delimiter = ',')]
+    tuned: Vec<String>,
     /// Runs of each
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
@@ -41,11 +47,16 @@ pub(crate) struct CompareArgs {
 pub(crate) fn main(args: &CompareArgs, seed: Option<u64>, format: Format) -> Result<ExitCode> {
     let scenario = args.scenario.load(seed)?;
     let seed = scenario.seed;
-    let configs = if args.autoscalers.is_empty() {
-        defaults(&scenario)
-    } else {
-        args.autoscalers.iter().map(|a| Contender::parse(a, &scenario)).collect::<Result<Vec<_>, _>>()?
-    };
+    let mut configs: Vec<Contender> =
+        args.autoscalers.iter().map(|a| Contender::parse(a, &scenario)).collect::<Result<_, _>>()?;
+    for tuned in &args.tuned {
+        configs.extend(tuned_ones(tuned, &scenario)?);
+    }
+    if args.autoscalers.is_empty() {
+        let mut all = defaults(&scenario, args.tuned.is_empty());
+        all.splice(1..1, configs);
+        configs = all;
+    }
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     }
@@ -82,17 +93,14 @@ pub(crate) fn main(args: &CompareArgs, seed: Option<u64>, format: Format) -> Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// What to compare when nobody says: the middle and the most of the primary pool, and HPAs on different metrics.
-fn defaults(scenario: &Scenario) -> Vec<Contender> {
+/// What to compare when nobody says: one of each kind, unless there are tuned ones, and the yardsticks.
+fn defaults(scenario: &Scenario, untuned: bool) -> Vec<Contender> {
     let most = scenario.pools.values().map(|p| p.limits.max_replicas).max().unwrap_or(1);
-    let candidates = [
-        "scenario".to_owned(),
-        format!("fixed:{}", most.div_ceil(2)),
-        format!("fixed:{most}"),
-        "hpa:50".to_owned(),
-        "hpa:cpu:70".to_owned(),
-        "hpa:in_flight:24".to_owned(),
-    ];
+    let mut candidates = vec!["scenario".to_owned(), format!("fixed:{}", most.div_ceil(2))];
+    if untuned {
+        candidates.extend(["keda", "kpa", "predictive"].map(str::to_owned));
+    }
+    candidates.extend(["foresight", "hindsight:quick"].map(str::to_owned));
     let mut configs: Vec<Contender> = Vec::new();
     for candidate in candidates {
         // Numbers out of a pool's limits are not offered.
@@ -105,11 +113,47 @@ fn defaults(scenario: &Scenario) -> Vec<Contender> {
     configs
 }
 
+/// The tuned autoscalers that `argument` names: a file, a folder of them, or KIND=FILE.
+fn tuned_ones(argument: &str, scenario: &Scenario) -> Result<Vec<Contender>> {
+    let (kind, path) = match argument.split_once('=') {
+        Some((kind, path)) => (Some(kind), Path::new(path)),
+        None => (None, Path::new(argument)),
+    };
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+        files = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        files.retain(|file| {
+            let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            name.ends_with("-tuned.yaml") || name.ends_with("-tuned.toml")
+        });
+        files.sort();
+        anyhow::ensure!(
+            !files.is_empty(),
+            "--tuned {}: found no file named *-tuned.yaml or *-tuned.toml, expected what kisim tune writes",
+            path.display()
+        );
+    }
+    let load = |file: &PathBuf| {
+        let config = AutoscalerConfig::load(file, scenario)?;
+        if let Some(kind) = kind.filter(|&kind| kind != config.kind()) {
+            return Err(AutoscalerError::Kind {
+                file: file.display().to_string(),
+                found: format!("an autoscaler of kind {}", config.kind()),
+                expected: kind.to_owned(),
+            }
+            .into());
+        }
+        Ok(Contender::Autoscaler(config))
+    };
+    files.iter().map(load).collect()
+}
+
 fn write_all(out: &Path, prepared: &Prepared, result: &Comparison) -> Result<()> {
     let slo_ms = prepared.scenario.slo.latency.as_secs_f64() * 1e3;
     let mut series = Vec::new();
     for autoscaler in &result.autoscalers {
-        let name = autoscaler.name.replace([':', '+', '='], "-");
+        let name = autoscaler.name.replace([':', '+', '=', '/'], "-");
         write_timeline(&out.join(format!("timeline-{name}.csv")), &autoscaler.rows)?;
         series.push(plot::ComparedRun {
             name: autoscaler.name.clone(),

@@ -107,19 +107,19 @@ fn figures(options: &TuneOptions, trial: &Trial) -> [f64; 4] {
 
 fn table(kind: Kind, options: &TuneOptions, tuned: &Tuned) -> String {
     let mut rows = Table::new();
-    rows.load_style(presets::ASCII_MARKDOWN).set_header(vec![kind.name(), "objective", "violations %", "cost $", "churn"]);
+    rows.load_style(presets::ASCII_MARKDOWN).set_header(vec![
+        kind.name(),
+        "objective",
+        "violations %",
+        "cost $",
+        "churn",
+    ]);
     for column in rows.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     for (name, trial) in [("untuned", &tuned.untuned), ("tuned", &tuned.best)] {
         let [objective, violation, cost, churn] = figures(options, trial);
-        rows.add_row([
-            name.to_owned(),
-            number(objective),
-            number(violation * 100.0),
-            number(cost),
-            number(churn),
-        ]);
+        rows.add_row([name.to_owned(), number(objective), number(violation * 100.0), number(cost), number(churn)]);
     }
     let parameters = tuned.best.evaluations.first().map(|e| &e.parameters);
     let parameters: Vec<String> = parameters

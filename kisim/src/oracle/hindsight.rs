@@ -30,15 +30,15 @@ const PATIENCE: usize = 16;
 pub struct Effort {
     /// Control steps to simulate in all, as a multiple of the run's own. The search ends earlier where no change helps.
     pub runs: usize,
-    /// Longest stretch changed as one, steps.
-    pub longest: usize,
+    /// Whether to try every kind of change, or a few.
+    pub thorough: bool,
 }
 
 impl Effort {
     /// Until no change helps, within reason.
-    pub const FULL: Effort = Effort { runs: 4_000, longest: usize::MAX };
-    /// A tenth of the time; what is left on the table is shown in docs/baselines.md.
-    pub const QUICK: Effort = Effort { runs: 400, longest: usize::MAX };
+    pub const FULL: Effort = Effort { runs: 2_000, thorough: true };
+    /// A first look: most of what there is to gain, in a fraction of the time (docs/baselines.md has the figures).
+    pub const QUICK: Effort = Effort { runs: 40, thorough: false };
 }
 
 /// The planner.
@@ -266,7 +266,8 @@ impl<'a> Search<'a> {
             row.clone_from(&base.plan.replicas[k]);
             if k < end {
                 row[change.pool] = asked(k);
-                to_save -= price * (f64::from(base.plan.replicas[k][change.pool]) - f64::from(row[change.pool])).max(0.0);
+                to_save -=
+                    price * (f64::from(base.plan.replicas[k][change.pool]) - f64::from(row[change.pool])).max(0.0);
             }
             let step = self.rollout.step(&mut state, &row)?;
             delta += step.value - base.steps[k].value;
@@ -303,7 +304,7 @@ impl<'a> Search<'a> {
                 return Err(RunError::Interrupted { at: SimTime::ZERO });
             }
             let violations: Vec<u64> = base.steps.iter().map(|s| s.violations).collect();
-            let moves = candidates(&base.plan, &self.limits, &violations, self.lead, effort.longest);
+            let moves = candidates(&base.plan, &self.limits, &violations, self.lead, effort.thorough);
             let new: Vec<Move> = moves.iter().filter(|m| !trials.contains_key(m)).copied().collect();
             let tried: Vec<Trial> =
                 new.par_iter().map(|change| self.attempt(&base, change)).collect::<Result<_, _>>()?;
@@ -330,17 +331,6 @@ impl<'a> Search<'a> {
             // What was tried near a change has to be tried again.
             for (_, accepted) in &chosen {
                 trials.retain(|m, t| t.to < accepted.from.saturating_sub(1) || m.from > accepted.to + 1);
-            }
-            if std::env::var_os("KDBG").is_some() {
-                #[allow(clippy::print_stderr)]
-                {
-                    eprintln!(
-                        "sim {simulated} runs {:.1} cand {} obj {:.5} first {first:.5}",
-                        simulated as f64 / self.rollout.steps as f64,
-                        moves.len(),
-                        better.score.objective()
-                    );
-                }
             }
             base = better;
         }

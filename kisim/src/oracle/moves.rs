@@ -7,6 +7,9 @@ use super::rollout::Plan;
 /// Lengths of stretches that are changed as one, in steps.
 const LENGTHS: [usize; 9] = [1, 2, 3, 4, 6, 9, 14, 20, 40];
 
+/// Those of a first look.
+const FEW_LENGTHS: [usize; 3] = [1, 3, 9];
+
 /// Lengths over which a neighbour's value is taken over: a change comes that much earlier or later.
 const SHIFTS: usize = 3;
 
@@ -58,9 +61,11 @@ pub(super) fn candidates(
     limits: &[(u32, u32)],
     violations: &[u64],
     lead: usize,
-    longest: usize,
+    thorough: bool,
 ) -> Vec<Move> {
     let steps = plan.replicas.len();
+    let lengths = if thorough { LENGTHS.as_slice() } else { FEW_LENGTHS.as_slice() };
+    let shifts = if thorough { SHIFTS } else { 1 };
     let mut sums = vec![0u64; steps + 1];
     for k in 0..steps {
         sums[k + 1] = sums[k] + violations[k];
@@ -70,14 +75,14 @@ pub(super) fn candidates(
     for (pool, &(min, max)) in limits.iter().enumerate() {
         let at = |k: usize| plan.replicas[k][pool];
         for from in 1..steps {
-            for length in LENGTHS.into_iter().filter(|&l| l <= longest && from + l <= steps) {
+            for length in lengths.iter().copied().filter(|l| from + l <= steps) {
                 let end = from + length;
                 let inside = (from..end).map(at);
                 let (low, high) = inside.fold((u32::MAX, 0), |(l, h), n| (l.min(n), h.max(n)));
                 let mut add = |change| moves.push(Move { pool, from, length, change });
                 if high > min {
                     add(Change::By(-1));
-                    if length <= 4 && high > min + 1 {
+                    if thorough && length <= 4 && high > min + 1 {
                         add(Change::By(-2));
                     }
                 }
@@ -89,7 +94,7 @@ pub(super) fn candidates(
                     }
                 }
             }
-            for length in (1..=SHIFTS).filter(|l| from + l <= steps) {
+            for length in (1..=shifts).filter(|l| from + l <= steps) {
                 let end = from + length;
                 let before = at(from - 1);
                 let mut targets = vec![before];

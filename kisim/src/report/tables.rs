@@ -105,48 +105,67 @@ fn estimate(e: &Estimate, factor: f64) -> String {
     }
 }
 
+/// Columns of a comparison: title, figure and factor.
+const COLUMNS: [(&str, &str, f64); 6] = [
+    ("violations %", "slo.violation_ratio", 100.0),
+    ("P95 ms", "latency_ms.p95", 1.0),
+    ("P99 ms", "latency_ms.p99", 1.0),
+    ("cost $", "cost", 1.0),
+    ("churn", "churn", 1.0),
+    ("reward", "reward.mean", 1.0),
+];
+
+/// Columns about those who knew the future, where they take part.
+const REGRETS: [(&str, &str); 2] = [("regret", "regret"), ("to foresight", "regret_to_foresight")];
+
 /// Autoscalers side by side: means with 95 % intervals, then paired differences to the first.
 pub fn comparison_table(comparison: &Comparison) -> String {
-    let mut t = table(&["autoscaler", "violations %", "P95 ms", "P99 ms", "replicas", "cost $", "churn", "reward"]);
+    let regrets: Vec<(&str, &str)> = REGRETS
+        .into_iter()
+        .filter(|(_, figure)| comparison.autoscalers.iter().any(|a| a.metrics.contains_key(*figure)))
+        .collect();
+    let titles = |first| {
+        let columns = COLUMNS.iter().map(|c| c.0);
+        [first].into_iter().chain(columns).collect::<Vec<&str>>()
+    };
+    let mut header = titles("autoscaler");
+    header.extend(regrets.iter().map(|r| r.0));
+    let mut t = table(&header);
     for result in &comparison.autoscalers {
-        let m = |name: &str, factor: f64| result.metrics.get(name).map_or("–".into(), |e| estimate(e, factor));
-        t.add_row([
-            result.name.clone(),
-            m("slo.violation_ratio", 100.0),
-            m("latency_ms.p95", 1.0),
-            m("latency_ms.p99", 1.0),
-            m("replicas_mean", 1.0),
-            m("cost", 1.0),
-            m("churn", 1.0),
-            m("reward.mean", 1.0),
-        ]);
+        let mean = |name: &str, factor: f64| result.metrics.get(name).map_or("–".into(), |e| estimate(e, factor));
+        let mut row = vec![result.name.clone()];
+        row.extend(COLUMNS.iter().map(|&(_, figure, factor)| mean(figure, factor)));
+        row.extend(regrets.iter().map(|&(_, figure)| {
+            // A difference seed by seed, so its interval says whether it is one.
+            let significant = result
+                .metrics
+                .get(figure)
+                .is_some_and(|e| e.half_width.is_some_and(|half| e.mean.abs() > half && e.mean.abs() > 1e-12));
+            format!("{}{}", mean(figure, 1.0), if significant { "*" } else { "" })
+        }));
+        t.add_row(row);
     }
     let mut text = t.to_string();
-    let Some(first) = comparison.autoscalers.first().filter(|_| comparison.autoscalers.len() > 1) else { return text };
-    let mut d =
-        table(&["paired difference", "violations %", "P95 ms", "P99 ms", "replicas", "cost $", "churn", "reward"]);
-    for result in comparison.autoscalers.iter().skip(1) {
-        let m = |name: &str, factor: f64| {
-            result.paired.get(name).map_or("–".into(), |p| {
-                let mark = if p.significant { "*" } else { "" };
-                format!("{}{mark}", estimate(&p.difference, factor))
-            })
-        };
-        d.add_row([
-            format!("{} − {}", result.name, first.name),
-            m("slo.violation_ratio", 100.0),
-            m("latency_ms.p95", 1.0),
-            m("latency_ms.p99", 1.0),
-            m("replicas_mean", 1.0),
-            m("cost", 1.0),
-            m("churn", 1.0),
-            m("reward.mean", 1.0),
-        ]);
+    if let Some(first) = comparison.autoscalers.first().filter(|_| comparison.autoscalers.len() > 1) {
+        let mut d = table(&titles("paired difference"));
+        for result in comparison.autoscalers.iter().skip(1) {
+            let mut row = vec![format!("{} − {}", result.name, first.name)];
+            row.extend(COLUMNS.iter().map(|&(_, figure, factor)| {
+                result.paired.get(figure).map_or("–".into(), |p| {
+                    let mark = if p.significant { "*" } else { "" };
+                    format!("{}{mark}", estimate(&p.difference, factor))
+                })
+            }));
+            d.add_row(row);
+        }
+        text.push_str("\n\n");
+        text.push_str(&d.to_string());
     }
-    text.push_str("\n\n");
-    text.push_str(&d.to_string());
     if comparison.seeds.len() > 1 {
         text.push_str("\n± 95 % interval over seeds; * the interval excludes zero (same seeds, same arrivals)");
+    }
+    if regrets.iter().any(|r| r.0 == "regret") {
+        text.push_str("\nregret: hindsight's reward − its own; hindsight is the best plan found, not a proof");
     }
     text
 }

@@ -59,7 +59,9 @@ pub enum RecordError {
         reason: std::io::Error,
     },
     /// It is the record of another search.
-    #[error("{path}, field {field}: found {found}, expected {expected}: it records another search; choose another --out, or remove it")]
+    #[error(
+        "{path}, field {field}: found {found}, expected {expected}: it records another search; choose another --out, or remove it"
+    )]
     Other {
         /// The file.
         path: PathBuf,
@@ -103,8 +105,7 @@ impl Record {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(file_error)?;
         }
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).open(path).map_err(file_error)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(file_error)?;
         let mut known = BTreeMap::new();
         let mut reader = BufReader::new(&file);
         let (mut whole, mut number) = (0u64, 0);
@@ -172,8 +173,6 @@ fn same(path: &Path, found: &Header, expected: &Header) -> Result<(), RecordErro
     ];
     match fields.into_iter().find(|(_, found, expected)| found != expected) {
         None => Ok(()),
-        Some((field, found, expected)) => {
-            Err(RecordError::Other { path: path.to_owned(), field, found, expected })
-        }
+        Some((field, found, expected)) => Err(RecordError::Other { path: path.to_owned(), field, found, expected }),
     }
 }

@@ -108,7 +108,8 @@ pub fn tune(
         None => Record::none(),
     };
     let seeds = training_seeds(options.seed, options.seeds);
-    let search = Search { prepared, space: &space, record: &record, seeds: &seeds, progress, done: AtomicUsize::new(0) };
+    let search =
+        Search { prepared, space: &space, record: &record, seeds: &seeds, progress, done: AtomicUsize::new(0) };
     // Half at random, then two generations near the best so far.
     let total = options.trials.max(2);
     let first = total.div_ceil(2);
@@ -205,7 +206,8 @@ impl Search<'_> {
             // Best first; the order among those left behind does not matter any more.
             let before = trials.first().map_or(0, |t| t.evaluations.len());
             if before > 0 {
-                trials.sort_by(|a, b| a.objective(before).total_cmp(&b.objective(before)).then(a.number.cmp(&b.number)));
+                trials
+                    .sort_by(|a, b| a.objective(before).total_cmp(&b.objective(before)).then(a.number.cmp(&b.number)));
             }
             self.extend(&mut trials[..left], seeds, expected)?;
         }
