@@ -112,6 +112,7 @@ pub const BUILTIN: &[(&str, &str)] = builtin![
     "bert-large-trt-fp16-seq128-a100-40gb",
     "bert-large-trt-fp16-seq128-a30",
     "bert-large-trt-fp16-seq128-t4",
+    "llama2-7b-turbomind-a100-128in-128out",
     "mobilenetv4-conv-small-torch-amp-rtx3090",
     "mobilenetv4-conv-small-torch-amp-rtx4090",
     "mobilenetv4-conv-small-torch-fp32-i7-12700h",
