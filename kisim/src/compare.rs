@@ -52,8 +52,7 @@ pub fn compare(
     count: usize,
     progress: Progress<'_>,
 ) -> Result<Comparison, RunError> {
-    // The first seed is the one given, so that `run --seed` shows what `compare --seed` compared.
-    let seeds: Vec<u64> = (0..count as u64).map(|i| if i == 0 { seed } else { derive_seed(seed, i) }).collect();
+    let seeds = seeds_from(seed, count);
     let planned = contenders.iter().any(|c| matches!(c, Contender::Hindsight(_)));
     let work = Work { done: AtomicUsize::new(0), plans: if planned { seeds.len() } else { 0 }, runs: 0 };
     let others: Vec<(usize, &Contender)> =
@@ -127,6 +126,12 @@ pub fn compare(
         results.push(AutoscalerResult { name: contender.name(), metrics, paired, runs: summaries, rows });
     }
     Ok(Comparison { scenario: prepared.scenario.name.clone(), seeds, autoscalers: results })
+}
+
+/// `count` seeds derived from `seed`. The first is the one given, so that `run --seed` shows what `compare --seed`
+/// compared.
+pub(crate) fn seeds_from(seed: u64, count: usize) -> Vec<u64> {
+    (0..count as u64).map(|i| if i == 0 { seed } else { derive_seed(seed, i) }).collect()
 }
 
 /// What a plan costs, in runs, about: for the progress bar.

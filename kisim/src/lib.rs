@@ -35,7 +35,7 @@
 //! | under one clock | [`prepared`], [`simulation`] |
 //! | what is seen of it | [`telemetry`], [`promql`], [`window`] |
 //! | who decides | [`control`], [`autoscaler`], [`hpa`] |
-//! | how good it was | [`objective`], [`run`], [`compare`], [`report`], [`plot`] |
+//! | how good it was | [`objective`], [`run`], [`compare`], [`pareto`], [`report`], [`plot`] |
 //! | is it right | [`theory`], [`validate`], [`calibrate`] |
 //!
 //! Requests never meet a global event queue: pods own their clocks ([`server::Server::next`]) and are advanced when
@@ -72,6 +72,7 @@ pub mod kpa;
 pub mod ledger;
 pub mod objective;
 pub mod oracle;
+pub mod pareto;
 pub mod plot;
 pub mod prepared;
 pub mod profile;

@@ -4,6 +4,7 @@
 
 mod calibrate;
 mod compare;
+mod pareto;
 mod progress;
 mod run;
 mod show;
@@ -58,6 +59,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Search an autoscaler's best parameters on training seeds
     Tune(tune::TuneArgs),
+    /// Violations against cost, for each autoscaler over its headroom, with the frontier
+    Pareto(pareto::ParetoArgs),
     /// Look at a scenario's traffic before simulating it
     Traffic(traffic::TrafficArgs),
     /// From a server's measurements to a profile
@@ -85,6 +88,19 @@ struct ScenarioArgs {
     /// Path of a scenario, `default`, `paper` (its ramp), or `paper:ramp`, `paper:spike`, `paper:periodic`, `paper:random`
     #[arg(default_value = "default")]
     scenario: String,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+impl ScenarioArgs {
+    fn load(&self, seed: Option<u64>) -> Result<Scenario> {
+        self.changes.load(&self.scenario, seed)
+    }
+}
+
+/// What of a scenario is different.
+#[derive(Debug, Args)]
+struct Changes {
     /// Replay this trace instead of the scenario's traffic
     #[arg(long)]
     trace: Option<PathBuf>,
@@ -106,9 +122,10 @@ struct ScenarioArgs {
     duration: Option<kisim::config::Span>,
 }
 
-impl ScenarioArgs {
-    fn load(&self, seed: Option<u64>) -> Result<Scenario> {
-        let mut scenario = match self.scenario.as_str() {
+impl Changes {
+    /// Loads the scenario that `name` refers to, changed.
+    fn load(&self, name: &str, seed: Option<u64>) -> Result<Scenario> {
+        let mut scenario = match name {
             "default" => Scenario::builtin()?,
             "paper" => Scenario::pattern(Pattern::Ramp)?,
             name => match name.strip_prefix("paper:") {
@@ -192,6 +209,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::main(args, cli.seed, cli.format),
         Command::Compare(args) => compare::main(args, cli.seed, cli.format),
         Command::Tune(args) => tune::main(args, cli.seed, cli.format),
+        Command::Pareto(args) => pareto::main(args, cli.seed, cli.format),
         Command::Traffic(args) => traffic::main(args, cli.seed, cli.format),
         Command::Calibrate(args) => calibrate::main(args, cli.format),
         Command::Validate(args) => validate::main(args, cli.seed, cli.format),

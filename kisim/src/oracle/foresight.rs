@@ -22,13 +22,13 @@ pub struct ForesightConfig {
     /// How far it sees; absent: one cold start (which 19 of 20 pods do not exceed) and one control interval, so that it
     /// knows what the pods it asks for now will meet until those it asks for next are there.
     pub horizon: Option<Span>,
-    /// Factor on what it sees, for what the fluid model leaves out.
+    /// Factor on what a late request counts, for what the fluid model leaves out.
     pub headroom: f64,
 }
 
 impl Default for ForesightConfig {
     fn default() -> Self {
-        ForesightConfig { horizon: None, headroom: 1.1 }
+        ForesightConfig { horizon: None, headroom: 1.5 }
     }
 }
 
@@ -122,14 +122,16 @@ impl Foresight {
             } else {
                 pods.min(ready)
             };
-            let (next, missed) = self.fluid.step(held, count * self.headroom, there, bin_s);
+            let (next, missed) = self.fluid.step(held, count, there, bin_s);
             held = next;
             late += missed;
         }
+        // What is left over is late as well, or there would be nothing to lose once it is too late for all that is seen.
+        late += held;
         let kept_s = (self.bins.len() as f64 * bin_s - self.lead_s).max(bin_s);
         let kept = weights.replica_second * kept_s * f64::from(pods);
         let started = weights.replica_second * self.lead_s * f64::from(pods.saturating_sub(alive));
-        weights.violation * late + kept + started + weights.churn * f64::from(pods.abs_diff(alive))
+        self.headroom * weights.violation * late + kept + started + weights.churn * f64::from(pods.abs_diff(alive))
     }
 }
 

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`timeline()`] | one run: load and capacity, replicas, latency and its objective, violations and utilisation |
 //! | [`compare()`] | several autoscalers under the same traffic |
+//! | [`pareto()`] | violations against cost, a line an autoscaler, and their common frontier |
 //! | [`traffic()`] | arrivals over time and the law of their distances |
 //! | [`calibration()`] | measurements, the curve fitted to them, and what it misses |
 //!
@@ -30,6 +31,7 @@
 
 mod calibration;
 mod compare;
+mod pareto;
 mod scale;
 mod sheet;
 #[cfg(test)]
@@ -40,6 +42,7 @@ mod traffic;
 
 pub use calibration::{CalibrationPanel, CalibrationPlot, CalibrationPoint, CalibrationSeries, calibration};
 pub use compare::{ComparePlot, ComparedRun, compare};
+pub use pareto::{ParetoLine, ParetoMark, ParetoPlot, pareto};
 pub use timeline::{TimelinePlot, TimelinePool, timeline};
 pub use traffic::{GapBin, TrafficPlot, traffic};
 

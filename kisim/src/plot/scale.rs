@@ -3,13 +3,27 @@
 /// Values beyond this are taken for missing: their differences would overflow.
 const LARGEST: f64 = 1e300;
 
-/// An axis. Positions on it are values, or their decimal logarithms where it is logarithmic.
+/// Decades that a logarithmic axis with a zero shows at most: below them, it does not matter how far below.
+const DECADES: f64 = 4.0;
+
+/// How positions on an axis come from values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Law {
+    /// They are the values.
+    Linear,
+    /// They are the values' decimal logarithms.
+    Log,
+    /// Logarithmic above this value; from zero to it linear, and as long as a decade.
+    LogAbove(f64),
+}
+
+/// An axis, with its ends as positions.
 #[derive(Clone, Debug)]
 pub(super) struct Scale {
     pub label: String,
     pub lo: f64,
     pub hi: f64,
-    pub log: bool,
+    pub law: Law,
     /// Position and text.
     pub ticks: Vec<(f64, String)>,
     /// Positions of lines without a text.
@@ -45,7 +59,8 @@ impl Scale {
     /// A linear axis over just this range.
     pub fn linear(label: &str, lo: f64, hi: f64) -> Self {
         let (lo, hi) = widen(lo, hi);
-        let mut scale = Scale { label: label.to_owned(), lo, hi, log: false, ticks: Vec::new(), minor: Vec::new() };
+        let mut scale =
+            Scale { label: label.to_owned(), lo, hi, law: Law::Linear, ticks: Vec::new(), minor: Vec::new() };
         scale.place(nice_step(hi - lo, 5.0));
         scale
     }
@@ -56,7 +71,7 @@ impl Scale {
         let (lo, hi) = shown.fold((f64::INFINITY, 0.0f64), |(lo, hi), v| (lo.min(v), hi.max(v)));
         let (lo, hi) = if lo <= hi { (lo.log10(), hi.log10()) } else { (0.0, 1.0) };
         let (lo, hi) = (round_log(lo - 0.03, f64::floor), round_log(hi + 0.03, f64::ceil));
-        let mut scale = Scale { label: label.to_owned(), lo, hi, log: true, ticks: Vec::new(), minor: Vec::new() };
+        let mut scale = Scale { label: label.to_owned(), lo, hi, law: Law::Log, ticks: Vec::new(), minor: Vec::new() };
         let decades = hi - lo;
         let every = (decades / 8.0).ceil().max(1.0);
         let mut exponent = lo.floor();
@@ -73,6 +88,46 @@ impl Scale {
                     scale.ticks.push((at, text(10f64.powf(exponent) * f64::from(digit), 10f64.powf(exponent))));
                 } else if every == 1.0 {
                     scale.minor.push(at);
+                }
+            }
+            exponent += 1.0;
+        }
+        scale
+    }
+
+    /// An axis for values from zero on: linear if the positive ones of `values` are within a decade, else logarithmic with
+    /// a place for zero. Its label says up to where it is linear then, in `unit`.
+    pub fn log_from_zero(label: &str, unit: &str, values: impl Iterator<Item = f64> + Clone) -> Self {
+        let shown = values.clone().filter(|v| v.is_finite() && *v > 0.0 && *v < LARGEST);
+        let (least, most) = shown.fold((f64::INFINITY, 0.0f64), |(lo, hi), v| (lo.min(v), hi.max(v)));
+        // Far below, the decades would not be numbers any more; such values are as good as zero.
+        if !(least * 10.0 < most && most > 1e-200) {
+            let mut scale = Scale::from_zero(label, values);
+            // Room for markers on zero.
+            scale.lo = -0.03 * scale.hi;
+            return scale;
+        }
+        let highest = most.log10();
+        let lowest = least.log10().floor().max((highest - DECADES).ceil());
+        let from = 10f64.powf(lowest);
+        let hi = 1.0 + (highest - lowest).max(0.0);
+        // Room for markers at both ends.
+        let room = hi * 0.03;
+        let label = format!("{label} (linear below {}{unit})", text(from, from));
+        let law = Law::LogAbove(from);
+        let mut scale =
+            Scale { label, lo: -room, hi: hi + room, law, ticks: vec![(0.0, "0".to_owned())], minor: vec![] };
+        let mut exponent = lowest;
+        while 1.0 + exponent - lowest <= scale.hi {
+            let decade = 10f64.powf(exponent);
+            for digit in 1..10 {
+                let at = 1.0 + exponent - lowest + f64::from(digit).log10();
+                match digit {
+                    _ if at > scale.hi => {}
+                    1 | 2 | 5 if digit == 1 || hi < 3.3 => {
+                        scale.ticks.push((at, text(decade * f64::from(digit), decade)));
+                    }
+                    _ => scale.minor.push(at),
                 }
             }
             exponent += 1.0;
@@ -128,15 +183,25 @@ impl Scale {
 
     /// Where `value` is on this axis, at its end if beyond; `None` if it is nowhere.
     pub fn at(&self, value: f64) -> Option<f64> {
-        if !value.is_finite() || value.abs() > LARGEST || (self.log && value <= 0.0) {
+        if !value.is_finite() || value.abs() > LARGEST || (self.law == Law::Log && value <= 0.0) {
             return None;
         }
-        Some(if self.log { value.log10() } else { value }.clamp(self.lo, self.hi))
+        let position = match self.law {
+            Law::Linear => value,
+            Law::Log => value.log10(),
+            Law::LogAbove(from) if value > from => 1.0 + (value / from).log10(),
+            Law::LogAbove(from) => value / from,
+        };
+        Some(position.clamp(self.lo, self.hi))
     }
 
     /// The value at the axis' lower end.
     pub fn bottom(&self) -> f64 {
-        if self.log { 10f64.powf(self.lo) } else { self.lo }
+        match self.law {
+            Law::Linear => self.lo,
+            Law::Log => 10f64.powf(self.lo),
+            Law::LogAbove(_) => 0.0,
+        }
     }
 
     fn place(&mut self, step: f64) {
@@ -253,6 +318,22 @@ mod tests {
     }
 
     #[test]
+    fn a_logarithmic_axis_may_have_a_zero() {
+        let scale = Scale::log_from_zero("share", " %", [0.0, 0.04, 3.0, 90.0].into_iter());
+        assert_eq!(scale.label, "share (linear below 0.01 %)");
+        assert_eq!(texts(&scale), ["0", "0.01", "0.1", "1", "10", "100"]);
+        let at = |value: f64| scale.at(value).unwrap();
+        assert_eq!((at(0.0), at(0.005), at(0.01)), (0.0, 0.5, 1.0));
+        assert!((at(10.0) - 4.0).abs() < 1e-12 && at(90.0) < scale.hi && scale.lo < 0.0);
+        // What is far below the rest is near zero, and does not stretch the axis.
+        assert_eq!(
+            texts(&Scale::log_from_zero("", "", [1e-9, 90.0].into_iter())),
+            ["0", "0.01", "0.1", "1", "10", "100"]
+        );
+        assert_eq!(texts(&Scale::log_from_zero("", "", [0.0, 3.0, 8.0].into_iter()))[1], "2");
+    }
+
+    #[test]
     fn time_speaks_the_unit_that_fits() {
         assert_eq!(Scale::time(0.0, 60.0).label, "time, s");
         let hour = Scale::time(0.0, 3600.0);
@@ -276,6 +357,7 @@ mod tests {
                     Scale::counts("", values()),
                     Scale::around_zero("", values()),
                     Scale::log("", values()),
+                    Scale::log_from_zero("", "", values()),
                     Scale::time(a, b),
                 ] {
                     assert!(scale.lo < scale.hi && (scale.hi - scale.lo).is_finite(), "{a} {b} {scale:?}");

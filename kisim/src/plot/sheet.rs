@@ -120,6 +120,10 @@ pub(super) enum Mark {
     Band { edges: Vec<(f64, f64, f64)>, colour: RGBColor, opacity: f64 },
     /// Markers.
     Dots { points: Vec<(f64, f64)>, shape: Shape, colour: RGBColor },
+    /// A line through points with a marker on each.
+    Joined { points: Vec<(f64, f64)>, stroke: Stroke, shape: Shape },
+    /// Thin lines between pairs of points, such as the ends of intervals.
+    Bars { ends: Vec<[(f64, f64); 2]>, colour: RGBColor },
     /// A horizontal line across the panel.
     Level { at: f64, stroke: Stroke },
 }
@@ -128,7 +132,10 @@ impl Mark {
     fn is_empty(&self, x: &Scale, y: &Scale) -> bool {
         let shown = |&(a, b): &(f64, f64)| x.at(a).is_some() && y.at(b).is_some();
         match self {
-            Mark::Line { points, .. } | Mark::Dots { points, .. } => !points.iter().any(shown),
+            Mark::Line { points, .. } | Mark::Dots { points, .. } | Mark::Joined { points, .. } => {
+                !points.iter().any(shown)
+            }
+            Mark::Bars { ends, .. } => !ends.iter().any(|pair| pair.iter().all(shown)),
             Mark::Band { edges, .. } => !edges.iter().any(|&(a, _, b)| shown(&(a, b))),
             Mark::Level { .. } => true,
         }
@@ -276,6 +283,11 @@ fn write(
     root.draw_text(&text, &style.pos(Pos::new(side, VPos::Center)), (units(x), units(y))).map_err(failed)
 }
 
+/// Looks of [`Mark::Bars`].
+fn bar_style(colour: RGBColor) -> ShapeStyle {
+    ShapeStyle { color: colour.mix(0.55), ..Stroke::new(colour, 0.8, Dash::Solid).style() }
+}
+
 /// A mark as it looks in the legend.
 fn sample(root: &Area<'_>, mark: &Mark, (left, middle): (f64, f64)) -> Result<(), PlotError> {
     let (from, to, y) = (units(left), units(left + SWATCH), units(middle));
@@ -284,8 +296,15 @@ fn sample(root: &Area<'_>, mark: &Mark, (left, middle): (f64, f64)) -> Result<()
             root.draw(&PathElement::new(vec![(from, y), (to, y)], stroke.style())).map_err(failed)?;
             marker.map_or(Ok(()), |shape| draw_marker(root, shape, ((from + to) / 2, y), stroke.colour))
         }
+        Mark::Joined { stroke, shape, .. } => {
+            root.draw(&PathElement::new(vec![(from, y), (to, y)], stroke.style())).map_err(failed)?;
+            draw_marker(root, *shape, ((from + to) / 2, y), stroke.colour)
+        }
         Mark::Level { stroke, .. } => {
             root.draw(&PathElement::new(vec![(from, y), (to, y)], stroke.style())).map_err(failed)
+        }
+        Mark::Bars { colour, .. } => {
+            root.draw(&PathElement::new(vec![(from, y), (to, y)], bar_style(*colour))).map_err(failed)
         }
         Mark::Band { colour, opacity, .. } => {
             let half = units(5.0);
@@ -354,6 +373,21 @@ fn fill(root: &Area<'_>, panel: &Panel, top: f64) -> Result<(), PlotError> {
             Mark::Dots { points, shape, colour } => {
                 for place in points.iter().filter_map(|&(px, py)| at(px, py)) {
                     draw_marker(root, *shape, place, *colour)?;
+                }
+            }
+            Mark::Joined { points, stroke, shape } => {
+                line(root, points, *stroke, None, &at)?;
+                for place in points.iter().filter_map(|&(px, py)| at(px, py)) {
+                    draw_marker(root, *shape, place, stroke.colour)?;
+                }
+            }
+            Mark::Bars { ends, colour } => {
+                for &[from, to] in ends {
+                    if let (Some(from), Some(to)) = (at(from.0, from.1), at(to.0, to.1))
+                        && from != to
+                    {
+                        root.draw(&PathElement::new(vec![from, to], bar_style(*colour))).map_err(failed)?;
+                    }
                 }
             }
             Mark::Level { at: level, stroke } => {

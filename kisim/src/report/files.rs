@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::ledger::RequestRecord;
-use crate::report::Row;
+use crate::pareto::Pareto;
+use crate::report::{Estimate, Row};
 
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +132,40 @@ pub fn write_requests(path: &Path, requests: &[RequestRecord], pools: &[String])
                 &seconds(r.finished),
                 r.outcome.name(),
             ])?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes a row a setting of each autoscaler. Means and half widths of 95 % intervals are as exact as they are known, for
+/// a violation ratio may be small; what was not measured is an empty cell.
+pub fn write_pareto(path: &Path, result: &Pareto) -> Result<(), OutputError> {
+    write_csv_atomically(path, |csv| {
+        let mut header: Vec<String> =
+            ["scenario", "autoscaler", "parameter", "value", "seeds"].map(String::from).to_vec();
+        for figure in ["violation_ratio", "cost", "replicas_mean", "p95_ms", "reward"] {
+            header.extend([figure.to_owned(), format!("{figure}_half_width")]);
+        }
+        header.extend(["on_frontier", "on_own_frontier"].map(String::from));
+        csv.write_record(&header)?;
+        let text = |v: Option<f64>| v.map_or(String::new(), |v| v.to_string());
+        for sweep in &result.contenders {
+            for point in &sweep.points {
+                let mut record = vec![
+                    result.scenario.clone(),
+                    sweep.name.clone(),
+                    sweep.parameter.name().to_owned(),
+                    point.value.to_string(),
+                    result.seeds.len().to_string(),
+                ];
+                let always = [point.violation_ratio, point.cost, point.replicas_mean].map(Some);
+                for estimate in always.into_iter().chain([point.p95_ms, point.reward]) {
+                    record.push(text(estimate.map(|e: Estimate| e.mean)));
+                    record.push(text(estimate.and_then(|e| e.half_width)));
+                }
+                record.extend([point.on_frontier, point.on_own_frontier].map(|on| on.to_string()));
+                csv.write_record(&record)?;
+            }
         }
         Ok(())
     })

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use files::{OutputError, write_atomically, write_csv_atomically, write_requests, write_timeline};
+pub use files::{OutputError, write_atomically, write_csv_atomically, write_pareto, write_requests, write_timeline};
 pub use stats::{Estimate, PairedDifference, mean_interval, paired_difference};
-pub use tables::{comparison_table, number, summary_table};
+pub use tables::{comparison_table, number, pareto_table, summary_table};
 
 /// The figures of a run. Times are milliseconds unless named otherwise; `None` (null) where nothing was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

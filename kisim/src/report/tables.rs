@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::compare::Comparison;
+use crate::pareto::{LEVELS, Parameter, Pareto};
 use crate::report::{Estimate, Summary};
 
 /// A number with as many digits as tell something: four significant ones, thousands in groups.
@@ -168,6 +169,50 @@ pub fn comparison_table(comparison: &Comparison) -> String {
         text.push_str("\nregret: hindsight's reward − its own; hindsight is the best plan found, not a proof");
     }
     text
+}
+
+/// Every setting of every autoscaler, then each autoscaler in one line.
+pub fn pareto_table(result: &Pareto) -> String {
+    let mut t = table(&["autoscaler", "setting", "violations %", "cost $", "replicas", "P95 ms", "reward", "frontier"]);
+    for sweep in &result.contenders {
+        for point in &sweep.points {
+            let setting = match sweep.parameter {
+                Parameter::Headroom => format!("×{}", point.value),
+                Parameter::Replicas => number(point.value),
+            };
+            let known = |e: Option<Estimate>| e.map_or("–".to_owned(), |e| estimate(&e, 1.0));
+            t.add_row([
+                sweep.name.clone(),
+                setting,
+                estimate(&point.violation_ratio, 100.0),
+                estimate(&point.cost, 1.0),
+                estimate(&point.replicas_mean, 1.0),
+                known(point.p95_ms),
+                known(point.reward),
+                if point.on_frontier { "*" } else { "" }.to_owned(),
+            ]);
+        }
+    }
+    let levels = LEVELS.map(|level| format!("cost $ at {} %", number(level * 100.0)));
+    let mut header = vec!["autoscaler"];
+    header.extend(levels.iter().map(String::as_str));
+    header.push("dominated area");
+    let mut a = table(&header);
+    for sweep in &result.contenders {
+        let mut row = vec![sweep.name.clone()];
+        row.extend(sweep.cost_at.iter().map(|at| optional(at.cost)));
+        row.push(optional(sweep.area));
+        a.add_row(row);
+    }
+    let interval = if result.seeds.len() > 1 { "± 95 % interval over seeds; " } else { "" };
+    format!(
+        "{t}\n{interval}setting: × factor on the headroom, or replicas; * nothing here has at most its violations and its \
+         cost, and less of one\n\n{a}\ncost at a share of violations, between neighbours on the autoscaler's own frontier; – \
+         it lies all above, or all below\ndominated area: share of what lies between no violations at no cost and the \
+         worst of either here, {} % and {} $; compares these autoscalers alone",
+        number(result.reference.violation_ratio * 100.0),
+        number(result.reference.cost)
+    )
 }
 
 #[cfg(test)]
