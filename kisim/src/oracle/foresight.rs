@@ -15,6 +15,9 @@ use super::record::ArrivalRecord;
 /// Width of the bins in which the future is looked at.
 const BIN_NS: u64 = 1_000_000_000;
 
+/// Factor on what it sees, for what a fluid leaves out: batches that just missed a request, pods that share unevenly.
+const MARGIN: f64 = 1.1;
+
 /// How far Foresight sees, and what it makes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -22,13 +25,13 @@ pub struct ForesightConfig {
     /// How far it sees; absent: one cold start (which 19 of 20 pods do not exceed) and one control interval, so that it
     /// knows what the pods it asks for now will meet until those it asks for next are there.
     pub horizon: Option<Span>,
-    /// Factor on what a late request counts, for what the fluid model leaves out.
+    /// Factor on what a late request counts: how much to spend on being in time.
     pub headroom: f64,
 }
 
 impl Default for ForesightConfig {
     fn default() -> Self {
-        ForesightConfig { horizon: None, headroom: 1.5 }
+        ForesightConfig { horizon: None, headroom: 1.0 }
     }
 }
 
@@ -122,7 +125,7 @@ impl Foresight {
             } else {
                 pods.min(ready)
             };
-            let (next, missed) = self.fluid.step(held, count, there, bin_s);
+            let (next, missed) = self.fluid.step(held, count * MARGIN, there, bin_s);
             held = next;
             late += missed;
         }
