@@ -74,14 +74,20 @@ impl Activator {
         self.waiting.push_back(request);
     }
 
+    /// When the first that waits leaves of its own accord; `u64::MAX` for never.
+    #[inline(always)]
+    pub fn next_expiry(&self) -> u64 {
+        self.waiting.front().map_or(u64::MAX, |first| first.sent.saturating_add(self.rules.deadline))
+    }
+
     /// Ends those whose time is over by `now`.
     pub fn expire(&mut self, now: u64, pool: usize, sink: &mut Sink) {
-        while let Some(first) = self.waiting.front() {
-            let over = first.sent.saturating_add(self.rules.deadline);
+        while let Some(&first) = self.waiting.front() {
+            let over = self.next_expiry();
             if over > now {
                 return;
             }
-            sink.end(*first, Ending::TimedOut, over, pool);
+            sink.end(first, Ending::TimedOut, over, pool);
             self.leave(over);
         }
     }
@@ -98,7 +104,7 @@ impl Activator {
         }
     }
 
-    /// Its metrics at `now`.
+    /// Its metrics at `now`, by which [`Activator::expire`] has been called: nobody is counted beyond their time.
     pub fn sample(&self, now: u64) -> ActivatorSample {
         let waiting: u64 = self.waiting.iter().map(|r| now - r.sent).sum();
         ActivatorSample { waiting: self.len() as u64, arrived: self.arrived, held_ns: self.left_ns + waiting }

@@ -4,7 +4,7 @@
 
 use rand::RngExt;
 
-use crate::activator::{Activator, ActivatorRules};
+use crate::activator::{Activator, ActivatorRules, ActivatorSample};
 use crate::clocks::Clocks;
 use crate::ledger::{Ending, Sink};
 use crate::random::Stream;
@@ -210,15 +210,31 @@ impl Fleet {
         self.placement
     }
 
-    /// When a server next acts of its own accord, nanoseconds; only where servers act in time order.
+    /// When a server next acts of its own accord, or the time of somebody who waits for one is over, nanoseconds; only
+    /// where servers act in time order.
     #[inline(always)]
     pub fn earliest(&self) -> u64 {
-        self.tree.earliest()
+        self.tree.earliest().min(self.next_expiry())
     }
 
-    /// Lets the server that acts next act; only where servers act in time order and one has something to do.
+    /// Does what is due at [`Fleet::earliest`], which must not be "never".
     #[inline(always)]
     pub fn step(&mut self) {
+        let expiry = self.next_expiry();
+        if expiry < self.tree.earliest() {
+            return self.expire_waiting(expiry);
+        }
+        self.step_server();
+    }
+
+    #[inline(always)]
+    fn next_expiry(&self) -> u64 {
+        self.activator.as_ref().map_or(u64::MAX, Activator::next_expiry)
+    }
+
+    /// Lets the server that acts next act.
+    #[inline(always)]
+    fn step_server(&mut self) {
         let slot = self.tree.winner();
         let pool = self.pool_of[slot] as usize;
         let busy = self.servers[slot].busy();
@@ -278,7 +294,7 @@ impl Fleet {
     fn settle(&mut self, now: u64) {
         if self.pace == Pace::Ordered {
             while self.tree.earliest() <= now {
-                self.step();
+                self.step_server();
             }
             return;
         }
@@ -349,7 +365,11 @@ impl Fleet {
         if let Some(activator) = &mut self.activator
             && !activator.is_empty()
         {
-            return activator.hold(request, 0, &mut self.sink);
+            // Whose time is over makes room, and may have been the last.
+            activator.expire(request.sent, 0, &mut self.sink);
+            if !activator.is_empty() {
+                return activator.hold(request, 0, &mut self.sink);
+            }
         }
         let (pool, slot) = self.route(request.sent);
         match (slot, &mut self.activator) {
@@ -397,6 +417,12 @@ impl Fleet {
         self.activator.as_ref()
     }
 
+    /// What the activator exports at `now`, if there is one.
+    pub fn activator_sample(&mut self, now: u64) -> Option<ActivatorSample> {
+        self.expire_waiting(now);
+        self.activator.as_ref().map(|activator| activator.sample(now))
+    }
+
     /// Lets the activator pass on what it holds, at `now`; whether it has to try again because queues are full.
     pub fn release(&mut self, now: u64) -> bool {
         self.expire_waiting(now);
@@ -406,12 +432,20 @@ impl Fleet {
         while let Some(request) = self.activator.as_ref().and_then(Activator::first) {
             let (pool, Some(slot)) = self.route(now) else { return false };
             let slot = slot as usize;
-            if !self.servers[slot].is_alive() || self.servers[slot].queued() >= self.specs[pool].queue_limit {
+            // The activator's deadline is the longest of the pools'.
+            let too_late = request.sent.saturating_add(self.specs[pool].queue_deadline) <= now;
+            let full = self.servers[slot].queued() >= self.specs[pool].queue_limit;
+            if !too_late && (full || !self.servers[slot].is_alive()) {
                 return true;
             }
             if let Some(activator) = &mut self.activator {
                 activator.leave(now);
             }
+            if too_late {
+                self.sink.end(request, Ending::TimedOut, now, pool);
+                continue;
+            }
+            self.servers[slot].waited_elsewhere(now - request.sent);
             self.deliver(request, now, pool, slot);
         }
         false

@@ -141,7 +141,10 @@ pub fn run_with(
     loop {
         match simulation.run()? {
             Stop::End => break,
-            Stop::WarmUpOver => recorder.restart(&simulation),
+            Stop::WarmUpOver => {
+                simulation.take_log();
+                recorder.restart(&simulation);
+            }
             Stop::Row => {
                 if !progress(simulation.now().as_nanos() as f64 / prepared.end as f64) {
                     return Err(RunError::Interrupted { at: simulation.now() });

@@ -122,6 +122,8 @@ pub struct Server {
     neighbours: usize,
     /// Empty under `lone`.
     instances: Vec<Instance>,
+    /// Time that its requests had waited in the activator before they came, nanoseconds.
+    elsewhere_ns: u64,
 }
 
 impl Server {
@@ -148,6 +150,7 @@ impl Server {
             busy_since: 0,
             neighbours: 0,
             instances: if lone { Vec::new() } else { vec![idle; spec.instances.max(1)] },
+            elsewhere_ns: 0,
         }
     }
 
@@ -181,13 +184,18 @@ impl Server {
     }
 
     /// Integral of the number of requests held since the process started, nanoseconds: what queue-proxy averages over a
-    /// second to report concurrency. A request counts from when it was sent.
+    /// second to report concurrency. A request counts from when it came: what it waited in the activator counts there.
     pub fn held_ns(&self, now: u64, spec: &ServerSpec) -> u64 {
         let answered = self.counters.latency_ns - self.counters.success * spec.overhead_ns;
         let age = |request: &Request| now - request.sent;
         let apart: u64 = self.instances.iter().flat_map(|i| &i.batch).map(age).sum();
         let in_ring: u64 = (0..self.ring.len()).map(|offset| age(&self.ring.at(offset))).sum();
-        answered + self.counters.dropped_ns + apart + in_ring
+        answered + self.counters.dropped_ns + apart + in_ring - self.elsewhere_ns
+    }
+
+    /// Tells that the request that comes next has waited elsewhere for `ns` nanoseconds.
+    pub fn waited_elsewhere(&mut self, ns: u64) {
+        self.elsewhere_ns += ns;
     }
 
     /// Requests it holds that were sent before `instant`.
@@ -511,6 +519,7 @@ impl Server {
     pub fn restart(&mut self) {
         self.alive = true;
         self.counters = Counters::default();
+        self.elsewhere_ns = 0;
     }
 
     /// Whether it takes requests.

@@ -306,6 +306,7 @@ impl Simulation {
                 }
                 Event::WarmUpOver => {
                     self.fleet.advance_all(now);
+                    self.drain_records();
                     let in_flight = self.fleet.in_flight() as u64;
                     self.fleet.sink.ledger.restart(in_flight);
                     self.cluster.restart_maxima();
@@ -473,7 +474,7 @@ impl Simulation {
             return;
         }
         let pools = (0..self.prepared.pools.len()).map(|pool| self.cluster.counts(pool)).collect();
-        let activator = self.fleet.activator().map(|a| a.sample(now));
+        let activator = self.fleet.activator_sample(now);
         let sample = ClusterSample { at: SimTime::from_nanos(now), pools, activator };
         self.telemetry.cluster.push((self.visible_from(now), sample));
     }
@@ -533,6 +534,9 @@ impl Simulation {
     /// Changes where requests go.
     pub fn place(&mut self, placement: Placement) {
         self.fleet.set_placement(placement);
+        // Endpoints that nobody was sent to may now be there for those who wait.
+        self.cluster.release(self.now, &mut self.fleet, &mut self.events);
+        self.drain_records();
     }
 
     /// Pod numbers of a pool.

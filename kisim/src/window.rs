@@ -132,7 +132,10 @@ impl Window {
                 series.gone = Some(at);
             }
         }
-        if let Some(latest) = scrape.cluster.last() {
+        // Lags differ, see above: the latest is not always the last to come.
+        if let Some(latest) = scrape.cluster.last()
+            && self.cluster.as_ref().is_none_or(|known| known.at < latest.at)
+        {
             self.cluster = Some(latest.clone());
         }
         let oldest = now.saturating_sub(self.retention);
@@ -154,9 +157,10 @@ impl Window {
         self.cluster.as_ref().and_then(|c| c.pools.get(pool)).copied()
     }
 
-    /// What the activator last said of itself; `None` where there is none, or before its first scrape.
-    pub fn activator(&self) -> Option<ActivatorSample> {
-        self.cluster.as_ref().and_then(|c| c.activator)
+    /// What the activator last said of itself, and when, as an instant query at `now` sees it; `None` where there is none.
+    pub fn activator(&self, now: SimTime) -> Option<(SimTime, ActivatorSample)> {
+        let latest = self.cluster.as_ref().filter(|c| c.at <= now && now.since(c.at) < DEFAULT_LOOKBACK)?;
+        latest.activator.map(|sample| (latest.at, sample))
     }
 
     /// The increase of `counter` between the last two samples of each pod of `pool`, a second, summed, and the number of

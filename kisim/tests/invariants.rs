@@ -110,7 +110,7 @@ impl Autoscaler for Restless {
 }
 
 fn keep_requests() -> Keep {
-    Keep { requests: true, timeline: true, decisions: true }
+    Keep { requests: true, timeline: true, decisions: true, plan: true }
 }
 
 fn play(prepared: &Arc<Prepared>, wishes: &[u32], seed: u64) -> Run {

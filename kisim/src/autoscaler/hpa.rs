@@ -125,8 +125,8 @@ impl PoolHpa {
             }
             MetricSpec::Pods { metric, .. } => answer(of(&metric.name)),
             MetricSpec::Object { metric, .. } | MetricSpec::External { metric, .. } if metric.name == ACTIVATOR => {
-                match view.window.activator() {
-                    Some(sample) => MetricInput::Single(sample.waiting as i64 * 1000),
+                match view.window.activator(view.now) {
+                    Some((_, sample)) => MetricInput::Single(sample.waiting as i64 * 1000),
                     None => MetricInput::Unavailable("no activator".to_owned()),
                 }
             }

@@ -21,8 +21,8 @@ pub struct KpaAutoscaler {
     pools: Vec<PoolKpa>,
     /// The pool whose requests the activator holds.
     primary: usize,
-    /// The activator's totals at the last look: (time in it, requests).
-    activator: (u64, u64),
+    /// The activator's totals as it last told them: (when, time in it, requests).
+    activator: (SimTime, u64, u64),
 }
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl KpaAutoscaler {
             };
             pools.push(PoolKpa { kpa, next_tick: SimTime::ZERO });
         }
-        Ok(KpaAutoscaler { name, pools, primary: prepared.primary_pool(), activator: (0, 0) })
+        Ok(KpaAutoscaler { name, pools, primary: prepared.primary_pool(), activator: (SimTime::ZERO, 0, 0) })
     }
 }
 
@@ -86,27 +86,32 @@ impl Autoscaler for KpaAutoscaler {
     }
 
     fn decide(&mut self, view: &View<'_>) -> Decision {
-        let sample = view.window.activator();
-        let totals = sample.map_or(self.activator, |s| (s.held_ns, s.arrived));
-        let held = (totals.0 - self.activator.0) as f64 * 1e-9;
-        let arrived = (totals.1 - self.activator.1) as f64;
-        self.activator = totals;
+        // Its mean concurrency and its rate since it last told; nothing where it has not told since.
+        let (since, held_before, arrived_before) = self.activator;
+        let told = view.window.activator(view.now).filter(|(at, _)| *at > since).map(|(at, sample)| {
+            self.activator = (at, sample.held_ns, sample.arrived);
+            let seconds = at.since(since).as_secs_f64();
+            let held = (sample.held_ns - held_before) as f64 * 1e-9;
+            (held / seconds, (sample.arrived - arrived_before) as f64 / seconds)
+        });
         let mut pools = Vec::with_capacity(self.pools.len());
         for (number, pool) in self.pools.iter_mut().enumerate() {
             let counts = view.pools[number].counts;
             let (counter, waiting) = match pool.kpa.spec().metric {
-                KpaMetric::Concurrency => (Counter::InFlightSeconds, held),
-                KpaMetric::Rps => (Counter::Requests, arrived),
+                KpaMetric::Concurrency => (Counter::InFlightSeconds, told.map(|t| t.0)),
+                KpaMetric::Rps => (Counter::Requests, told.map(|t| t.1)),
             };
-            let waiting = if number == self.primary { waiting } else { 0.0 };
+            let waiting = waiting.filter(|_| number == self.primary);
             let (sum, scraped) = view.window.latest_rate(Some(number), counter, view.now, 2 * SECOND);
             // As upstream's scraper: the mean of the pods that answered, times those that are ready.
             let of_pods = match scraped {
                 0 => None,
                 _ => Some(sum / scraped as f64 * f64::from(counts.ready.max(scraped as u32))),
             };
-            if of_pods.is_some() || (sample.is_some() && number == self.primary) {
-                pool.kpa.record(view.now, of_pods.unwrap_or(0.0) + waiting);
+            // An activator in which nobody waits says nothing about pods that did not answer.
+            let of_pods = of_pods.or(waiting.filter(|&w| w > 0.0 || counts.ready == 0).map(|_| 0.0));
+            if let Some(of_pods) = of_pods {
+                pool.kpa.record(view.now, of_pods + waiting.unwrap_or(0.0));
             }
             if view.now < pool.next_tick {
                 pools.push(Verdict::Hold { reason: "between ticks".to_owned() });

@@ -146,7 +146,7 @@ pub(super) fn pod_values(source: Source, view: &View<'_>, pool: usize, range: Du
 pub(super) fn answer(query: &Query, source: Source, view: &View<'_>, pool: usize) -> Option<f64> {
     let range = query.rate.unwrap_or(view.range);
     let values: Vec<f64> = match source {
-        Source::Activator => vec![view.window.activator()?.waiting as f64],
+        Source::Activator => vec![view.window.activator(view.now)?.1.waiting as f64],
         _ => pod_values(source, view, pool, range).iter().map(|v| v.milli as f64 / 1000.0).collect(),
     };
     let count = values.len();

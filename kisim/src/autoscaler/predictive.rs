@@ -166,7 +166,7 @@ impl Predictive {
         let limits = view.pools[self.pool].limits;
         let elapsed_s = view.now.since(self.last).as_secs_f64();
         self.last = view.now;
-        let activator = view.window.activator();
+        let activator = view.window.activator(view.now).map(|(_, sample)| sample);
         // Requests behind the activator reach no pod that could count them; once passed on, they do.
         let waiting = activator.map_or(0.0, |a| a.waiting as f64);
         let held = activator.map_or(0, |a| a.arrived);

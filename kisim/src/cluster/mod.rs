@@ -7,6 +7,7 @@ mod nodes;
 
 use std::collections::BTreeMap;
 
+use crate::activator::RETRY_NS;
 use crate::events::{Event, EventQueue};
 use crate::fleet::Fleet;
 use crate::random::{Purpose, Stream, stream};
@@ -144,6 +145,8 @@ pub struct Cluster {
     scale_refused_until: u64,
     scrapes_fail_until: u64,
     scrape_lag: (u64, u64),
+    /// Whether an [`Event::Release`] is to come.
+    release_due: bool,
 }
 
 impl Cluster {
@@ -188,6 +191,7 @@ impl Cluster {
             scale_refused_until: 0,
             scrapes_fail_until: 0,
             scrape_lag: (0, 0),
+            release_due: false,
         }
     }
 
@@ -509,6 +513,14 @@ impl Cluster {
         events.push(setup.readiness.ready_at(now, loaded), Event::Ready { pod: id, epoch: pod.epoch });
     }
 
+    /// Lets the activator pass on what it holds, now and again until it can.
+    pub fn release(&mut self, now: u64, fleet: &mut Fleet, events: &mut EventQueue) {
+        if fleet.release(now) && !self.release_due {
+            self.release_due = true;
+            events.push(now.saturating_add(RETRY_NS), Event::Release);
+        }
+    }
+
     fn live(&self, id: u64, epoch: u32) -> bool {
         self.pods.get(&id).is_some_and(|p| p.epoch == epoch)
     }
@@ -531,15 +543,12 @@ impl Cluster {
                 {
                     fleet.advance(slot, now);
                     fleet.add_endpoint(slot);
-                    if fleet.release(now) {
-                        events.push(now.saturating_add(crate::activator::RETRY_NS), Event::Release);
-                    }
+                    self.release(now, fleet, events);
                 }
             }
             Event::Release => {
-                if fleet.release(now) {
-                    events.push(now.saturating_add(crate::activator::RETRY_NS), Event::Release);
-                }
+                self.release_due = false;
+                self.release(now, fleet, events);
             }
             Event::EndpointDown { pod, epoch } if self.live(pod, epoch) => {
                 let (slot, draining) = (self.pods[&pod].slot, self.pods[&pod].is_draining());
