@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::AutoscalerError;
@@ -17,12 +18,11 @@ use crate::scenario::Scenario;
 
 /// Which autoscaler, and how it is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case", try_from = "toml::Table")]
 pub enum AutoscalerConfig {
     /// The same numbers from the first decision on.
     Fixed {
         /// By pool; a pool that is not named keeps its initial replicas.
-        #[serde(default)]
         replicas: BTreeMap<String, u32>,
     },
     /// A timetable.
@@ -35,6 +35,46 @@ pub enum AutoscalerConfig {
     Kpa(KpaConfig),
     /// A forecast one cold start ahead, and the profile's capacity.
     Predictive(PredictiveConfig),
+}
+
+/// [`AutoscalerConfig::Fixed`] as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FixedFields {
+    #[serde(default)]
+    replicas: BTreeMap<String, u32>,
+}
+
+/// By hand: of a tagged enum, serde cannot say which field is wrong.
+impl TryFrom<toml::Table> for AutoscalerConfig {
+    type Error = String;
+
+    fn try_from(mut table: toml::Table) -> Result<Self, String> {
+        const KINDS: &str = "one of fixed, schedule, hpa, keda, kpa, predictive";
+        let kind = table.remove("kind").ok_or_else(|| format!("missing field `kind`, expected {KINDS}"))?;
+        Ok(match kind.as_str() {
+            Some("fixed") => {
+                let FixedFields { replicas } = fields(table)?;
+                AutoscalerConfig::Fixed { replicas }
+            }
+            Some("schedule") => AutoscalerConfig::Schedule(fields(table)?),
+            Some("hpa") => AutoscalerConfig::Hpa(fields(table)?),
+            Some("keda") => AutoscalerConfig::Keda(fields(table)?),
+            Some("kpa") => AutoscalerConfig::Kpa(fields(table)?),
+            Some("predictive") => AutoscalerConfig::Predictive(fields(table)?),
+            _ => return Err(format!("found kind {kind}, expected {KINDS}")),
+        })
+    }
+}
+
+fn fields<T: DeserializeOwned>(table: toml::Table) -> Result<T, String> {
+    serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
+        let field = error.path().to_string();
+        // Of what a field holds, only the first line: the others show where, which is not known here.
+        let text = error.into_inner().to_string();
+        let text = text.lines().next().unwrap_or_default();
+        if field == "." { text.to_owned() } else { format!("{field}: {text}") }
+    })
 }
 
 /// How HPAs are set.

@@ -79,7 +79,7 @@ pub struct KedaTemplate {
     pub threshold: f64,
     /// `pollingInterval`, seconds.
     pub polling_s: u32,
-    /// `cooldownPeriod`, seconds.
+    /// `cooldownPeriod` and `initialCooldownPeriod`, seconds.
     pub cooldown_s: u32,
     /// `minReplicaCount`.
     pub min: u32,
@@ -98,9 +98,11 @@ impl KedaTemplate {
     pub fn to_yaml(&self, name: &str) -> String {
         let mut text = format!(
             "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata:\n  name: {name}\nspec:\n  scaleTargetRef: \
-             {{name: {name}}}\n  pollingInterval: {}\n  cooldownPeriod: {}\n  minReplicaCount: {}\n  maxReplicaCount: \
+             {{name: {name}}}\n  pollingInterval: {}\n  cooldownPeriod: {}\n  initialCooldownPeriod: {}\n  minReplicaCount: {}\n  maxReplicaCount: \
              {}\n  advanced:\n    horizontalPodAutoscalerConfig:\n      behavior:\n{}  triggers:\n",
             self.polling_s,
+            self.cooldown_s,
+            // What is there when the ScaledObject comes is not idle only because nobody has looked yet.
             self.cooldown_s,
             self.min,
             self.max.max(1),

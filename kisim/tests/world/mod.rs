@@ -1,7 +1,7 @@
 //! A world for cases worked out by hand: a pod serves one request in 100 ms, no more, no less.
 #![allow(dead_code, reason = "each test uses some of it")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use kisim::control::{Autoscaler, Decision, Verdict, View};
@@ -20,16 +20,24 @@ const SUNDIAL: &str = "name = 'sundial'\nhardware = 'cpu'\nmax_batch = 1\nlatenc
 /// Where the profiles `clock.toml` (a GPU's) and `sundial.toml` (a CPU's) are.
 pub fn base() -> &'static Path {
     static WRITTEN: OnceLock<()> = OnceLock::new();
-    let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
     WRITTEN.get_or_init(|| {
-        for (name, text) in [("clock.toml", CLOCK), ("sundial.toml", SUNDIAL)] {
-            // Another test may be reading the same.
-            let own = base.join(format!("{name}.{}", std::process::id()));
-            std::fs::write(&own, text).expect("writes");
-            std::fs::rename(own, base.join(name)).expect("renames");
-        }
+        write("clock.toml", CLOCK);
+        write("sundial.toml", SUNDIAL);
     });
-    base
+    folder()
+}
+
+fn folder() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// Writes a file; other tests may be reading it, or writing the same.
+pub fn write(name: &str, text: &str) -> PathBuf {
+    let path = folder().join(name);
+    let own = folder().join(format!("{name}.{:?}", std::thread::current().id()));
+    std::fs::write(&own, text).expect("writes");
+    std::fs::rename(own, &path).expect("renames");
+    path
 }
 
 /// A scenario from its text.
