@@ -108,6 +108,7 @@ fn a_pod_that_its_neighbour_lets_finish_early() {
         cpu_pool: None,
         routing: Routing::LeastOutstanding,
         placement: Placement::GpuOnly,
+        queueing: None,
         // The second and the third share a GPU.
         pods: vec![pod(0, 0.1), pod(1, 1.0), pod(1, 2.0)],
         // The third is empty at 1,000 ns, the second therefore done with its first request at 1,500 ns. Least loaded is

@@ -19,7 +19,7 @@ use kisim::traffic::Traffic;
 use proptest::prelude::*;
 use rand::RngExt;
 
-use crate::model::{Kind, Step, Twin};
+use crate::model::{Kind, Queueing, Step, Twin};
 use crate::server::{Pending, Rules};
 
 /// What clients do, in the order in which they do it within an instant: hear of outcomes (in the order in which those
@@ -162,6 +162,8 @@ pub struct Plan {
     retries: Option<(u32, u64, f64, f64)>,
     routing: &'static str,
     placement: &'static str,
+    /// Requests that the activator holds, if there is one.
+    activator: Option<usize>,
     gpu_pods: u32,
     cpu_pods: Option<u32>,
     max_batch: usize,
@@ -198,7 +200,7 @@ impl Plan {
         let pool = |name: &str, profile: &str, pods: u32, max_batch: usize, preferred: &[usize], sharing: &str| {
             format!(
                 "[pools.{name}]\nprofile = \"{profile}\"\ninitial_replicas = {pods}\n\
-                 limits = {{ max_replicas = 20 }}\nsharing = {sharing}\n[pools.{name}.batcher]\n\
+                 limits = {{ min_replicas = 0, max_replicas = 20 }}\nsharing = {sharing}\n[pools.{name}.batcher]\n\
                  max_batch = {max_batch}\nmax_queue_delay = \"{}ms\"\npreferred_batch_sizes = {preferred:?}\n\
                  queue_limit = {}\ninstances = {}\n{queue_timeout}\n",
                 self.delay_ms, self.queue_limit, self.instances,
@@ -211,12 +213,13 @@ impl Plan {
         let cpu = self.cpu_pods.map(|pods| pool("cpu", cpu_profile, pods, self.max_batch.min(4), &[], exclusive));
         format!(
             "name = \"twin\"\nduration = \"4s\"\nwarm_up = \"{}\"\n[traffic]\n{traffic}\n[client]\n{timeout}\n\
-             {retries}\n[slo]\nlatency = \"20ms\"\n[service]\nrouting = \"{}\"\nplacement = {}\n[cluster]\n\
+             {retries}\n[slo]\nlatency = \"20ms\"\n[service]\nrouting = \"{}\"\nplacement = {}\n{}\n[cluster]\n\
              nodes = [{{ name = \"node\", count = 2, cpus = 64.0, gpus = 3 }}]\n[telemetry]\n\
              scrape_interval = \"700ms\"\n[control]\ninterval = \"1s\"\n{gpu}{}",
             if self.warm_up { "1300700us" } else { "0s" },
             self.routing,
             self.placement,
+            self.activator.map_or(String::new(), |limit| format!("activator = {{ queue_limit = {limit} }}")),
             cpu.unwrap_or_default(),
         )
     }
@@ -294,7 +297,9 @@ impl Plan {
         let of = |hardware| prepared.pools.iter().position(|pool| pool.hardware == hardware);
         let placement: Placement = prepared.scenario.service.placement;
         let routing = prepared.scenario.service.routing;
-        let mut twin = Twin::new(&rules, routing, placement, of(Hardware::Gpu), of(Hardware::Cpu), self.seed);
+        let deadline = self.queue_timeout_ms.into_iter().chain(self.timeout_ms).min().map(|ms| ms * 1_000_000);
+        let queueing = self.activator.map(|limit| Queueing { limit, deadline });
+        let mut twin = Twin::new(&rules, routing, placement, of(Hardware::Gpu), of(Hardware::Cpu), queueing, self.seed);
         let mut gpus = BTreeMap::new();
         for pod in simulation.cluster().pods().filter(|pod| pod.phase == Phase::Ready) {
             let place = pod.place.expect("a ready pod has a place");
@@ -376,19 +381,26 @@ pub fn plan() -> impl Strategy<Value = Plan> {
         "{ mode = \"time_slicing\", replicas = 3 }",
         "{ mode = \"mps\", thread_percentage = 40 }",
     ]);
-    let pods = (1u32..7, prop_oneof![Just(None), (1u32..4).prop_map(Some)]);
+    // Without GPU pods requests wait, where there is an activator, or fail.
+    let pods = (prop_oneof![1 => Just(0u32), 6 => 1u32..7], prop_oneof![Just(None), (1u32..4).prop_map(Some)]);
+    let activator = prop_oneof![Just(None), Just(Some(10_000usize)), (0usize..20).prop_map(Some)];
     let batching = (1usize..=16).prop_flat_map(|max_batch| {
         (Just(max_batch), prop_oneof![Just(0u64), 1u64..8], prop::collection::vec(1..=max_batch, 0..3))
     });
     let server = (prop_oneof![Just(0usize), 1usize..20], maybe(3..80), 1usize..=3, sharing);
     (
         (any::<u64>(), users, 50u32..1_500, maybe(6..150), retries),
-        (routing, placement, pods, batching),
+        (routing, placement, activator, pods, batching),
         server,
         any::<bool>(),
     )
         .prop_map(
-            |((seed, users, rate, timeout_ms, retries), (routing, placement, pods, batching), server, warm_up)| Plan {
+            |(
+                (seed, users, rate, timeout_ms, retries),
+                (routing, placement, activator, pods, batching),
+                server,
+                warm_up,
+            )| Plan {
                 seed,
                 users,
                 rate,
@@ -396,6 +408,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
                 retries,
                 routing,
                 placement,
+                activator,
                 gpu_pods: pods.0,
                 cpu_pods: pods.1,
                 max_batch: batching.0,

@@ -15,6 +15,23 @@ use crate::server::{Pending, Rules, TwinServer, failed};
 pub type Kind = u8;
 /// A server looks whether something is due; the number is its slot.
 pub const WAKE: Kind = 0;
+/// The activator's number among those who wake up: it comes last.
+const ACTIVATOR: u64 = u64::MAX;
+
+/// A queue in front of the Service: requests wait there while no endpoint can take them.
+#[derive(Clone, Copy, Debug)]
+pub struct Queueing {
+    pub limit: usize,
+    /// How long after they were sent requests leave; `None` for never.
+    pub deadline: Option<u64>,
+}
+
+/// A request that came to the activator, and when it left.
+#[derive(Clone, Copy, Debug)]
+struct Stay {
+    request: Pending,
+    left: Option<u64>,
+}
 
 /// What [`Twin::step`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +97,10 @@ pub struct Twin {
     events: BinaryHeap<Reverse<(u64, Kind, u64)>>,
     /// Wake-ups among the events: when and for which slot.
     alarms: BTreeSet<(u64, u32)>,
+    queueing: Option<Queueing>,
+    /// In order of arrival, those who left included.
+    stays: Vec<Stay>,
+    turned_away: u64,
     pub arrived: u64,
     pub records: Vec<RequestRecord>,
 }
@@ -91,6 +112,7 @@ impl Twin {
         placement: Placement,
         gpu_pool: Option<usize>,
         cpu_pool: Option<usize>,
+        queueing: Option<Queueing>,
         seed: u64,
     ) -> Self {
         Twin {
@@ -105,6 +127,9 @@ impl Twin {
             rng: stream(seed, Purpose::Routing, 0),
             events: BinaryHeap::new(),
             alarms: BTreeSet::new(),
+            queueing,
+            stays: Vec::new(),
+            turned_away: 0,
             arrived: 0,
             records: Vec::new(),
         }
@@ -122,6 +147,10 @@ impl Twin {
             return Step::Over;
         }
         self.events.pop();
+        if (kind, number) == (WAKE, ACTIVATOR) {
+            self.expire(time);
+            return Step::Woke;
+        }
         if kind == WAKE {
             self.alarms.remove(&(time, number as u32));
             self.touch(number as u32, time, |server, records| server.wake(time, records));
@@ -202,18 +231,73 @@ impl Twin {
     }
 
     pub fn in_flight(&self) -> usize {
-        self.servers.iter().flatten().map(TwinServer::outstanding).sum()
+        self.waiting().count() + self.servers.iter().flatten().map(TwinServer::outstanding).sum::<usize>()
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Stay> {
+        self.stays.iter().filter(|stay| stay.left.is_none())
+    }
+
+    /// What the activator tells at `now`: requests waiting, requests that ever came, and the time they spent there.
+    pub fn activator(&self, now: u64) -> Option<(u64, u64, u64)> {
+        self.queueing?;
+        let spent = self.stays.iter().map(|stay| stay.left.unwrap_or(now) - stay.request.sent).sum();
+        Some((self.waiting().count() as u64, self.stays.len() as u64 + self.turned_away, spent))
     }
 
     /// A request comes in.
     pub fn arrive(&mut self, request: Pending) {
         self.arrived += 1;
-        match self.route() {
-            (_, Some(slot)) => {
-                self.touch(slot, request.sent, |server, records| server.arrive(request, records));
+        let now = request.sent;
+        let behind_others = self.waiting().next().is_some();
+        let (pool, slot) = if behind_others { (0, None) } else { self.route() };
+        match (slot, self.queueing) {
+            (Some(slot), _) => self.touch(slot, now, |server, records| server.arrive(request, now, records)),
+            (None, None) => self.records.push(failed(&request, Ending::NoEndpoint, now, pool)),
+            (None, Some(Queueing { limit, .. })) if self.waiting().count() >= limit => {
+                self.turned_away += 1;
+                self.records.push(failed(&request, Ending::QueueFull, now, pool));
             }
-            (pool, None) => self.records.push(failed(&request, Ending::NoEndpoint, request.sent, pool)),
+            (None, Some(Queueing { deadline, .. })) => {
+                self.stays.push(Stay { request, left: None });
+                if let Some(deadline) = deadline {
+                    self.push(now + deadline, WAKE, ACTIVATOR);
+                }
+                // Without patience it leaves at once.
+                self.expire(now);
+            }
         }
+    }
+
+    /// Ends those whose time in the activator is over.
+    fn expire(&mut self, now: u64) {
+        let Some(Queueing { deadline: Some(deadline), .. }) = self.queueing else { return };
+        for stay in self.stays.iter_mut().filter(|stay| stay.left.is_none() && stay.request.sent + deadline <= now) {
+            stay.left = Some(now);
+            self.records.push(failed(&stay.request, Ending::TimedOut, now, 0));
+        }
+    }
+
+    /// Passes on what waits, in order, while the pod chosen has room for it; whether one had not.
+    pub fn release(&mut self, now: u64) -> bool {
+        self.expire(now);
+        while let Some(number) = self.stays.iter().position(|stay| stay.left.is_none()) {
+            let request = self.stays[number].request;
+            let (pool, Some(slot)) = self.route() else { return false };
+            let rules = &self.rules[pool];
+            if rules.queue_deadline.is_some_and(|deadline| request.sent + deadline <= now) {
+                self.stays[number].left = Some(now);
+                self.records.push(failed(&request, Ending::TimedOut, now, pool));
+                continue;
+            }
+            let server = self.server(slot);
+            if !server.alive || rules.queue_limit.is_some_and(|limit| server.queued() >= limit) {
+                return true;
+            }
+            self.stays[number].left = Some(now);
+            self.touch(slot, now, |server, records| server.arrive(request, now, records));
+        }
+        false
     }
 
     fn route(&mut self) -> (usize, Option<u32>) {

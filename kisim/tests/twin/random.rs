@@ -6,6 +6,7 @@ use kisim::router::Routing;
 use kisim::sharing::{MigSlice, Sharing, SharingRule};
 use proptest::prelude::*;
 
+use crate::model::Queueing;
 use crate::script::{Action, Pod, Script};
 use crate::server::Rules;
 
@@ -112,6 +113,14 @@ fn placement() -> impl Strategy<Value = Placement> {
     ]
 }
 
+fn queueing() -> impl Strategy<Value = Option<Queueing>> {
+    let limit = prop_oneof![1 => Just(usize::MAX), 1 => 0usize..12];
+    prop_oneof![
+        1 => Just(None),
+        1 => (limit, maybe(0..3_000)).prop_map(|(limit, deadline)| Some(Queueing { limit, deadline })),
+    ]
+}
+
 fn speed() -> impl Strategy<Value = f64> {
     prop_oneof![Just(1.0), Just(0.5), 0.1..3.0]
 }
@@ -135,6 +144,7 @@ fn action(pools: usize, size: &Size) -> impl Strategy<Value = Action> + use<> {
         3 => server().prop_map(Action::Restart),
         2 => (server(), speed()).prop_map(|(number, speed)| Action::SetSpeed(number, speed)),
         1 => placement().prop_map(Action::Place),
+        3 => Just(Action::Release),
         4 => server().prop_map(Action::Look),
         1 => Just(Action::LookAtAll),
     ]
@@ -155,14 +165,15 @@ pub fn script(size: Size) -> impl Strategy<Value = Script> {
         let gap = prop_oneof![2 => Just(0), 3 => 1..=size.gap / 8, 2 => 1..=size.gap];
         let steps = prop::collection::vec((gap, action(count, &size)), size.steps.clone());
         let pods = prop::collection::vec(pod(count, &size), size.pods.clone());
-        (any::<u64>(), rules, routing(size.crowded), placement(), pods, steps).prop_map(
-            move |(seed, rules, routing, placement, pods, steps)| Script {
+        (any::<u64>(), rules, routing(size.crowded), placement(), queueing(), pods, steps).prop_map(
+            move |(seed, rules, routing, placement, queueing, pods, steps)| Script {
                 seed,
                 rules,
                 gpu_pool,
                 cpu_pool,
                 routing,
                 placement,
+                queueing,
                 pods,
                 steps,
             },

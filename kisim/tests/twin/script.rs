@@ -1,5 +1,6 @@
 //! Scripts of arrivals and cluster actions, and how the engine and the twin carry them out.
 
+use kisim::activator::ActivatorRules;
 use kisim::fleet::{Fleet, FleetSetup, Placement};
 use kisim::histogram::Histogram;
 use kisim::ledger::{Ledger, Outcome, RequestRecord, Sink};
@@ -7,7 +8,7 @@ use kisim::random::{Purpose, stream};
 use kisim::router::Routing;
 use kisim::server::Server;
 
-use crate::model::{Kind, Step, Twin};
+use crate::model::{Kind, Queueing, Step, Twin};
 use crate::server::{BOUNDS, Pending, Rules, Tally};
 
 /// The latency objective, nanoseconds.
@@ -38,6 +39,7 @@ pub enum Action {
     Restart(usize),
     SetSpeed(usize, f64),
     Place(Placement),
+    Release,
     Look(usize),
     LookAtAll,
 }
@@ -51,6 +53,7 @@ pub struct Script {
     pub cpu_pool: Option<usize>,
     pub routing: Routing,
     pub placement: Placement,
+    pub queueing: Option<Queueing>,
     pub pods: Vec<Pod>,
     /// What happens how long after what went before.
     pub steps: Vec<(u64, Action)>,
@@ -65,6 +68,9 @@ pub struct Story {
     /// By tag.
     pub records: Vec<RequestRecord>,
     pub sights: Vec<Sight>,
+    /// What the activator told, and whether it had to try again, in the order in which it was asked.
+    pub told: Vec<Option<(u64, u64, u64)>>,
+    pub tried_again: Vec<bool>,
     /// Arrived, completed, queue full, timed out, killed, no endpoint, late, samples of latency and of queueing time.
     pub counts: [u64; 9],
     pub latency_sum: u64,
@@ -99,11 +105,22 @@ impl Script {
             gpu_pool: self.gpu_pool,
             cpu_pool: self.cpu_pool,
             clients_wait,
-            activator: None,
+            activator: self.queueing.map(|queueing| ActivatorRules {
+                queue_limit: queueing.limit,
+                deadline: queueing.deadline.unwrap_or(u64::MAX),
+            }),
         };
         let sink = Sink::new(OBJECTIVE, &BOUNDS, true);
         let fleet = Fleet::new(setup, sink, stream(self.seed, Purpose::Routing, 0));
-        let mut run = EngineRun { script: self, fleet, live: Vec::new(), born: 0, sights: Vec::new() };
+        let mut run = EngineRun {
+            script: self,
+            fleet,
+            live: Vec::new(),
+            born: 0,
+            sights: Vec::new(),
+            told: Vec::new(),
+            tried_again: Vec::new(),
+        };
         for pod in &self.pods {
             run.act(0, &Action::Add { pod: pod.clone(), announced: true });
         }
@@ -129,6 +146,8 @@ impl Script {
         Story {
             records,
             sights: run.sights,
+            told: run.told,
+            tried_again: run.tried_again,
             counts: counts(ledger),
             latency_sum: sum(&ledger.latency),
             queue_sum: sum(&ledger.queue),
@@ -138,8 +157,24 @@ impl Script {
 
     /// Runs it in the twin.
     pub fn run_twin(&self) -> Story {
-        let twin = Twin::new(&self.rules, self.routing, self.placement, self.gpu_pool, self.cpu_pool, self.seed);
-        let mut run = TwinRun { script: self, twin, live: Vec::new(), born: 0, sights: Vec::new() };
+        let twin = Twin::new(
+            &self.rules,
+            self.routing,
+            self.placement,
+            self.gpu_pool,
+            self.cpu_pool,
+            self.queueing,
+            self.seed,
+        );
+        let mut run = TwinRun {
+            script: self,
+            twin,
+            live: Vec::new(),
+            born: 0,
+            sights: Vec::new(),
+            told: Vec::new(),
+            tried_again: Vec::new(),
+        };
         for pod in &self.pods {
             run.act(0, &Action::Add { pod: pod.clone(), announced: true });
         }
@@ -171,6 +206,8 @@ impl Script {
             latency_sum: completed.iter().map(|record| latency(record)).sum(),
             queue_sum: completed.iter().map(|record| record.started - record.sent).sum(),
             sights: run.sights,
+            told: run.told,
+            tried_again: run.tried_again,
             in_flight: run.twin.in_flight(),
             records,
         }
@@ -209,6 +246,8 @@ struct EngineRun<'a> {
     live: Vec<u32>,
     born: u64,
     sights: Vec<Sight>,
+    told: Vec<Option<(u64, u64, u64)>>,
+    tried_again: Vec<bool>,
 }
 
 impl EngineRun<'_> {
@@ -224,6 +263,7 @@ impl EngineRun<'_> {
                 let slot = fleet.add(pod.pool, server, Some(pod.gpu));
                 if *announced {
                     fleet.add_endpoint(slot);
+                    self.tried_again.push(fleet.release(now));
                 }
                 self.live.push(slot);
                 self.born += 1;
@@ -232,6 +272,7 @@ impl EngineRun<'_> {
                 if let Some(slot) = picked(number) {
                     fleet.advance(slot, now);
                     fleet.add_endpoint(slot);
+                    self.tried_again.push(fleet.release(now));
                 }
             }
             Action::Withdraw(number) => {
@@ -271,7 +312,11 @@ impl EngineRun<'_> {
                     fleet.set_speed(slot, *speed);
                 }
             }
-            Action::Place(placement) => fleet.set_placement(*placement),
+            Action::Place(placement) => {
+                fleet.set_placement(*placement);
+                self.tried_again.push(fleet.release(now));
+            }
+            Action::Release => self.tried_again.push(fleet.release(now)),
             Action::Look(number) => {
                 if let Some(slot) = picked(number) {
                     fleet.advance(slot, now);
@@ -281,6 +326,7 @@ impl EngineRun<'_> {
             }
             Action::LookAtAll => {
                 fleet.advance_all(now);
+                self.told.push(fleet.activator_sample(now).map(|told| (told.waiting, told.arrived, told.held_ns)));
                 let sights: Vec<Sight> = self.live.iter().map(|&slot| self.look(slot, now)).collect();
                 self.sights.extend(sights);
             }
@@ -316,6 +362,8 @@ struct TwinRun<'a> {
     live: Vec<u32>,
     born: u64,
     sights: Vec<Sight>,
+    told: Vec<Option<(u64, u64, u64)>>,
+    tried_again: Vec<bool>,
 }
 
 impl TwinRun<'_> {
@@ -329,11 +377,17 @@ impl TwinRun<'_> {
                 let slot = twin.add(pod.pool, Some(pod.gpu), pod.speed, rng);
                 if *announced {
                     twin.announce(slot);
+                    self.tried_again.push(twin.release(now));
                 }
                 self.live.push(slot);
                 self.born += 1;
             }
-            Action::Announce(number) => picked(number).into_iter().for_each(|slot| twin.announce(slot)),
+            Action::Announce(number) => {
+                if let Some(slot) = picked(number) {
+                    twin.announce(slot);
+                    self.tried_again.push(twin.release(now));
+                }
+            }
             Action::Withdraw(number) => picked(number).into_iter().for_each(|slot| twin.withdraw(slot)),
             Action::RemoveIfEmpty(number) => {
                 if let Some(slot) = picked(number).filter(|&slot| twin.server(slot).outstanding() == 0) {
@@ -357,7 +411,11 @@ impl TwinRun<'_> {
             Action::SetSpeed(number, speed) => {
                 picked(number).into_iter().for_each(|slot| twin.server_mut(slot).set_speed(*speed));
             }
-            Action::Place(placement) => twin.placement = *placement,
+            Action::Place(placement) => {
+                twin.placement = *placement;
+                self.tried_again.push(twin.release(now));
+            }
+            Action::Release => self.tried_again.push(twin.release(now)),
             Action::Look(number) => {
                 if let Some(slot) = picked(number) {
                     let sight = self.look(slot, now);
@@ -365,6 +423,7 @@ impl TwinRun<'_> {
                 }
             }
             Action::LookAtAll => {
+                self.told.push(twin.activator(now));
                 let sights: Vec<Sight> = self.live.iter().map(|&slot| self.look(slot, now)).collect();
                 self.sights.extend(sights);
             }

@@ -336,8 +336,8 @@ impl TwinServer {
         self.rescale(now);
     }
 
-    pub fn arrive(&mut self, request: Pending, records: &mut Vec<RequestRecord>) {
-        let now = request.sent;
+    /// A request comes at `now`, when it was sent or later.
+    pub fn arrive(&mut self, request: Pending, now: u64, records: &mut Vec<RequestRecord>) {
         self.tally.arrived += 1;
         if !self.alive {
             self.tally.killed += 1;
