@@ -46,7 +46,7 @@ fn ready_pods(problem: &Problem<'_>, steps: usize) -> Vec<u32> {
     let nearest = |backlog: f64| {
         let i = ((backlog / largest.max(1e-9)).clamp(0.0, 1.0).sqrt() * (LEVELS - 1) as f64).round() as usize;
         // A trace of a backlog is none.
-        if backlog < 0.5 { 0 } else { i.max(1).min(LEVELS - 1) }
+        if backlog < 0.5 { 0 } else { i.clamp(1, LEVELS - 1) }
     };
     let cell = |pods: usize, backlog: usize| pods * LEVELS + backlog;
     // What is still to come, and what to do, by pods and backlog at the start of each step.
