@@ -92,20 +92,25 @@ fn a_client_hears_at_once_that_its_time_is_over() {
          batcher = {{ queue_timeout = '2s' }}\n{POD}"
     ));
     let expected = [(0, 2000, 2000, "timed_out"), (2100, 4100, 4100, "timed_out")];
-    assert_eq!(fates(&prepared, &sent_at(&[0]), &[]), expected);
+    let (records, _) = drive(&prepared, &sent_at(&[0]), 1, |simulation, _| {
+        // It is all over by then, and not made up for afterwards.
+        assert_eq!((simulation.retried(), simulation.fleet().sink.ledger.timed_out), (1, 2), "{}", simulation.now());
+    });
+    assert_eq!(records.iter().map(world::fate).collect::<Vec<_>>(), expected);
 }
 
 #[test]
 fn a_full_activator_rejects_and_whose_time_is_over_makes_room() {
     for prepared in paces(", activator = { queue_limit = 2 }", "timeout = '1s'", 0, "") {
         let expected = [
-            (0, 1000, 1000, "timed_out"),
-            (100, 1100, 1100, "timed_out"),
-            (200, 200, 200, "queue_full"),
-            (1050, 2050, 2050, "timed_out"),
-            (1060, 1060, 1060, "queue_full"),
+            (200, 1200, 1200, "timed_out"),
+            (300, 1300, 1300, "timed_out"),
+            (400, 400, 400, "queue_full"),
+            (1250, 2250, 2250, "timed_out"),
+            (1260, 1260, 1260, "queue_full"),
         ];
-        assert_eq!(fates(&prepared, &sent_at(&[0, 100, 200, 1050, 1060]), &[]), expected);
+        // Nobody looks between 1 s and 2 s but who sends.
+        assert_eq!(fates(&prepared, &sent_at(&[200, 300, 400, 1250, 1260]), &[]), expected);
     }
 }
 
