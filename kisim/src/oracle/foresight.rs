@@ -111,8 +111,9 @@ impl Foresight {
         (self.known_until, self.ready) = (now, ready);
     }
 
-    /// What it costs to have `pods` from now on (from a cold start from now on, where that is more than there are).
-    fn cost(&self, pods: u32, alive: u32, ready: u32, weights: &Weights) -> f64 {
+    /// What it costs to have `pods` from now on (from a cold start from now on, where that is more than there are), and how
+    /// many requests are late.
+    fn cost(&self, pods: u32, alive: u32, ready: u32, weights: &Weights) -> (f64, f64) {
         let bin_s = BIN_NS as f64 * 1e-9;
         let (mut held, mut late) = (self.backlog, 0.0);
         for (bin, &count) in self.bins.iter().enumerate() {
@@ -134,7 +135,8 @@ impl Foresight {
         let kept_s = (self.bins.len() as f64 * bin_s - self.lead_s).max(bin_s);
         let kept = weights.replica_second * kept_s * f64::from(pods);
         let started = weights.replica_second * self.lead_s * f64::from(pods.saturating_sub(alive));
-        self.headroom * weights.violation * late + kept + started + weights.churn * f64::from(pods.abs_diff(alive))
+        let churn = weights.churn * f64::from(pods.abs_diff(alive));
+        (self.headroom * weights.violation * late + kept + started + churn, late)
     }
 }
 
@@ -164,9 +166,17 @@ impl Autoscaler for Foresight {
         let weights = Weights::new(&self.prepared, self.pool, requests.max(1.0));
         let limits = view.pools[self.pool].limits;
         let alive = counts.desired;
-        let best = (limits.min_replicas..=limits.max_replicas.min(self.fluid.most()))
-            .map(|pods| (self.cost(pods, alive, counts.ready, &weights), pods))
-            .min_by(|a, b| a.0.total_cmp(&b.0));
+        let mut best: Option<(f64, u32)> = None;
+        for pods in limits.min_replicas..=limits.max_replicas.min(self.fluid.most()) {
+            let (cost, late) = self.cost(pods, alive, counts.ready, &weights);
+            if best.is_none_or(|(least, _)| cost < least) {
+                best = Some((cost, pods));
+            }
+            // Where nobody is late, more pods only cost more.
+            if late == 0.0 && pods >= alive {
+                break;
+            }
+        }
         let pools = (0..view.pools.len())
             .map(|pool| match best {
                 Some((_, replicas)) if pool == self.pool && replicas != alive => {

@@ -64,9 +64,36 @@ impl ArrivalRecord {
         let mut from = self.times.partition_point(|&t| t < start);
         for bin in 1..=count as u64 {
             let end = start.saturating_add(bin.saturating_mul(width));
-            let to = from + self.times[from..].partition_point(|&t| t < end);
+            // A bin is short beside the record: doubling steps find its end in cache.
+            let mut reach = 1;
+            while from + reach < self.times.len() && self.times[from + reach] < end {
+                reach *= 2;
+            }
+            let near = &self.times[from..self.times.len().min(from + reach + 1)];
+            let to = from + near.partition_point(|&t| t < end);
             bins.push((to - from) as f64);
             from = to;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn bins_count_what_a_scan_counts(
+            mut times in prop::collection::vec(0u64..1_000, 0..200), start in 0u64..1_100, width in 1u64..90, count in 0usize..20
+        ) {
+            times.sort_unstable();
+            let record = ArrivalRecord { times: times.clone().into(), open: true };
+            let scan = |bin: usize| {
+                let from = start + bin as u64 * width;
+                times.iter().filter(|&&t| t >= from && t < from + width).count() as f64
+            };
+            prop_assert_eq!(record.bins(start, width, count), (0..count).map(scan).collect::<Vec<_>>());
         }
     }
 }
