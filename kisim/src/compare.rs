@@ -66,7 +66,9 @@ pub fn compare(
             let keep = Keep { timeline: s == 0, plan: planned, ..Keep::default() };
             let told = |within: f64| progress(work.share(within));
             let result = match contender {
-                Contender::Autoscaler(config) => run(prepared, config, seeds[s], keep, &told)?,
+                Contender::Autoscaler(config) | Contender::File(_, config) => {
+                    run(prepared, config, seeds[s], keep, &told)?
+                }
                 Contender::Foresight(config) => {
                     let record = ArrivalRecord::of(prepared, seeds[s])?;
                     let mut foresight = Foresight::new(prepared, &record, config)?;
@@ -87,7 +89,9 @@ pub fn compare(
             .par_iter()
             .enumerate()
             .map(|(s, &seed)| {
-                let rivals: Vec<&Run> = by_contender.values().map(|runs| &runs[s]).collect();
+                // Another hindsight is none.
+                let rivals: Vec<&Run> =
+                    by_contender.values().map(|runs| &runs[s]).filter(|run| !run.plan.replicas.is_empty()).collect();
                 let told = |within: f64| progress(work.share_of_plans(within));
                 let result = hindsight(prepared, *effort, seed, s == 0, &rivals, &told);
                 work.done.fetch_add(PLAN_RUNS, Ordering::Relaxed);
@@ -123,7 +127,11 @@ pub fn compare(
                 figures.iter().filter_map(pair).collect()
             }
         };
-        results.push(AutoscalerResult { name: contender.name(), metrics, paired, runs: summaries, rows });
+        // Two of one name are told apart by number.
+        let name = contender.name();
+        let same = contenders[..index].iter().filter(|c| c.name() == name).count();
+        let name = if same == 0 { name } else { format!("{name} ({})", same + 1) };
+        results.push(AutoscalerResult { name, metrics, paired, runs: summaries, rows });
     }
     Ok(Comparison { scenario: prepared.scenario.name.clone(), seeds, autoscalers: results })
 }

@@ -1,5 +1,7 @@
 //! Who takes part in a comparison: autoscalers, and the two yardsticks that know what is to come.
 
+use std::path::Path;
+
 use crate::autoscaler::{AutoscalerConfig, AutoscalerError};
 use crate::config::Span;
 use crate::oracle::{Effort, ForesightConfig};
@@ -10,6 +12,8 @@ use crate::scenario::Scenario;
 pub enum Contender {
     /// An autoscaler: it sees what a live one would.
     Autoscaler(AutoscalerConfig),
+    /// The same, read from a file, by whose name it goes.
+    File(String, AutoscalerConfig),
     /// It sees the arrivals of the next seconds.
     Foresight(ForesightConfig),
     /// A plan made with the whole record in hand.
@@ -33,14 +37,28 @@ impl Contender {
             ("hindsight", "") => Ok(Contender::Hindsight(Effort::FULL)),
             ("hindsight", "quick") => Ok(Contender::Hindsight(Effort::QUICK)),
             ("hindsight", _) => unknown("hindsight or hindsight:quick"),
-            _ => Ok(Contender::Autoscaler(AutoscalerConfig::parse(text, scenario)?)),
+            _ if AutoscalerConfig::is_file(text) => Contender::load(Path::new(text), scenario),
+            _ => match AutoscalerConfig::parse(text, scenario) {
+                Err(AutoscalerError::Unknown { found, expected }) => {
+                    Err(AutoscalerError::Unknown { found, expected: format!("{expected}; or foresight, or hindsight") })
+                }
+                other => Ok(Contender::Autoscaler(other?)),
+            },
         }
+    }
+
+    /// Reads a file, see [`AutoscalerConfig::load`].
+    pub fn load(path: &Path, scenario: &Scenario) -> Result<Contender, AutoscalerError> {
+        let config = AutoscalerConfig::load(path, scenario)?;
+        let stem = path.file_stem().map_or_else(|| config.name(), |stem| stem.to_string_lossy().into_owned());
+        Ok(Contender::File(stem, config))
     }
 
     /// Its name in reports.
     pub fn name(&self) -> String {
         match self {
             Contender::Autoscaler(config) => config.name(),
+            Contender::File(name, _) => name.clone(),
             Contender::Foresight(config) => config.name(),
             Contender::Hindsight(_) => "hindsight".to_owned(),
         }

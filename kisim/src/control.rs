@@ -119,6 +119,11 @@ pub trait Autoscaler: fmt::Debug + Send {
         None
     }
 
+    /// The longest range of the past it asks the window for, where that is longer than [`View::range`].
+    fn history(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// What to do now.
     fn decide(&mut self, view: &View<'_>) -> Decision;
 }

@@ -18,7 +18,7 @@ use crate::report::{
 use crate::simulation::{Options, Simulation, SimulationError, Stop};
 use crate::steps::StepBooks;
 use crate::time::SimTime;
-use crate::window::{Gauge, Window};
+use crate::window::Window;
 
 /// What to keep of a run beside its summary.
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,7 +136,7 @@ pub fn run_with(
     recorder.on_steps = autoscaler.interval().is_none_or(|every| every == prepared.scenario.control.interval.0);
     // Ten minutes, and whatever the configured range needs with a few missing scrapes.
     let telemetry = &prepared.scenario.telemetry;
-    let retention = Duration::from_secs(600).max(4 * telemetry.window.0);
+    let retention = Duration::from_secs(600).max(4 * telemetry.window.0).max(2 * autoscaler.history());
     let mut window = Window::new(retention, &prepared.bounds);
     loop {
         match simulation.run()? {
@@ -203,6 +203,12 @@ fn control(simulation: &mut Simulation, autoscaler: &mut dyn Autoscaler, window:
             Ok(after) => (after, note),
             Err(_) => (before, "; refused by the API"),
         };
+        let wanted = recorder.wanted[number];
+        if note.is_empty() && after != wanted {
+            let limits = format_args!("{}; limited from {wanted} to {after}", verdict.reason()).to_string();
+            recorder.decided(&view, number, before, after, format_args!("{limits}"));
+            continue;
+        }
         recorder.decided(&view, number, before, after, format_args!("{}{note}", verdict.reason()));
     }
 }
@@ -334,9 +340,7 @@ impl Recorder {
     /// Books the control step that ends now.
     fn step(&mut self, simulation: &Simulation, window: &Window) {
         let now = simulation.now();
-        let pools = 0..self.prepared.pools.len();
-        let cpu = pools.filter_map(|n| window.average(Some(n), Gauge::CpuUtilization, now));
-        let cpu = cpu.fold(None, |max: Option<f64>, u| Some(max.map_or(u, |m| m.max(u))));
+        let cpu = window.highest_cpu(self.prepared.pools.len(), now);
         if let Some(outcome) = self.books.step(simulation, cpu) {
             self.rewards.add(&outcome);
             self.last_reward = outcome.reward;

@@ -189,8 +189,8 @@ impl Simulation {
         if telemetry.on {
             events.push(telemetry.interval, Event::ClusterScrape);
         }
-        events.push(row_interval, Event::Row);
         events.push(step_interval, Event::Step);
+        events.push(row_interval, Event::Row);
         events.push(control_interval, Event::Control);
         let requests = match load {
             Load::Open(source) if !clients_wait => Requests::Open { source, sent: 0 },

@@ -253,6 +253,17 @@ impl Window {
         (!values.is_empty()).then(|| values.iter().map(|v| v.2).sum::<f64>() / values.len() as f64)
     }
 
+    /// The highest of the first `pools` pools' average CPU utilisations, 0–1.
+    pub fn highest_cpu(&self, pools: usize, now: SimTime) -> Option<f64> {
+        let averages = (0..pools).filter_map(|pool| self.average(Some(pool), Gauge::CpuUtilization, now));
+        averages.fold(None, |highest: Option<f64>, average| Some(highest.map_or(average, |h| h.max(average))))
+    }
+
+    /// Time between two scrapes of a pod; `None` before one was scraped twice.
+    pub fn scrape_interval(&self) -> Option<Duration> {
+        self.interval
+    }
+
     /// `sum(gauge)` over the pods of `pool`.
     pub fn sum(&self, pool: Option<usize>, gauge: Gauge, now: SimTime) -> Option<f64> {
         let values = self.gauges(pool, gauge, now);

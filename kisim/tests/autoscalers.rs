@@ -202,9 +202,14 @@ const KINDS: [&str; 10] = [
     "kind = 'kpa'",
     "kind = 'kpa'\ntarget = 3.0",
     "kind = 'predictive'\nhold = '20s'",
-    "kind = 'schedule'\nperiod = '2m'\nentries = [{ at = '10s', replicas = { gpu = 9 } }, { at = '70s', replicas = { gpu = 0 } }]",
+    "kind = 'schedule'\nperiod = '2m'\nentries = [{ at = '10s', replicas = { gpu = MAX } }, { at = '70s', replicas = { gpu = MIN } }]",
     "kind = 'fixed'",
 ];
+
+/// `kind` with the numbers of a timetable within limits.
+fn within(kind: &str, min: u32, max: u32) -> String {
+    kind.replace("MAX", &max.to_string()).replace("MIN", &min.to_string())
+}
 
 proptest! {
     #![proptest_config(cases(40))]
@@ -214,9 +219,9 @@ proptest! {
         plan in plans(), kind in prop::sample::select(KINDS.to_vec()), seed in 0u64..1_000,
     ) {
         let prepared = plan.prepared();
-        let mut autoscaler = config(kind).build(&prepared).unwrap();
-        let run = run_with(&prepared, autoscaler.as_mut(), seed, KEEP, &silent).unwrap();
         let (min, max, _) = plan.limits;
+        let mut autoscaler = config(&within(kind, min, max)).build(&prepared).unwrap();
+        let run = run_with(&prepared, autoscaler.as_mut(), seed, KEEP, &silent).unwrap();
         let mut panicking = false;
         for d in &run.decisions {
             prop_assert!((min..=max).contains(&d.after), "{d:?}");
@@ -258,10 +263,11 @@ proptest! {
         let pool = scenario.pools.get_mut("gpu").unwrap();
         (pool.limits.min_replicas, pool.initial_replicas) = (min, initial);
         let prepared = Prepared::new(scenario).unwrap();
-        let run = run(&prepared, &config(kind), seed, Keep { decisions: true, ..Keep::default() }, &silent).unwrap();
+        let config = config(&within(kind, min, max));
+        let run = run(&prepared, &config, seed, Keep { decisions: true, ..Keep::default() }, &silent).unwrap();
         let count = run.decisions.iter().map(|d| d.after);
         match kind.split('\'').nth(1).unwrap() {
-            // It goes by the clock: 9 and 0 in turn, as far as limits let it.
+            // It goes by the clock: the most and the least in turn.
             "schedule" => prop_assert!(max == min || run.decisions.iter().any(|d| d.after != initial)),
             // `ignoreNullValues` of the Prometheus scaler, true by default: what has no series is 0, and 0 needs the
             // minimum. A resource trigger holds.

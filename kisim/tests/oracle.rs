@@ -112,7 +112,10 @@ fn hindsight_is_at_most_as_bad_as_everybody_on_their_own_record() {
     let names = ["hpa:60", "hpa:in_flight:6", "keda", "kpa:4", "predictive", "fixed:2", "foresight", "hindsight:quick"];
     let scenarios = [
         scenario(WAVES, ""),
-        scenario("kind = 'open'\nrate = { shape = 'spike', base = 50.0, peak = 600.0, start = '2m', lasting = '1m' }", ""),
+        scenario(
+            "kind = 'open'\nrate = { shape = 'spike', base = 50.0, peak = 600.0, start = '2m', lasting = '1m' }",
+            "",
+        ),
         scenario(
             "kind = 'closed'\nusers = [['0s', 5], ['1m', 60], ['3m', 10]]\nthink = { distribution = 'exponential', mean = '100ms' }",
             "",
@@ -150,10 +153,8 @@ fn the_published_reward_can_be_planned_for() {
         };
         s.duration = Some(Span::secs(180));
     });
-    let contenders: Vec<Contender> = ["hpa:60", "hindsight:quick"]
-        .iter()
-        .map(|n| Contender::parse(n, &prepared.scenario).unwrap())
-        .collect();
+    let contenders: Vec<Contender> =
+        ["hpa:60", "hindsight:quick"].iter().map(|n| Contender::parse(n, &prepared.scenario).unwrap()).collect();
     let result = compare(&prepared, &contenders, 3, 1, &silent).unwrap();
     assert!(result.autoscalers[0].metrics["regret"].mean >= 0.0);
 }

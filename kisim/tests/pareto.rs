@@ -79,7 +79,7 @@ fn the_files_agree_and_do_not_depend_on_threads() {
     assert!(result["reference"]["cost"].as_f64().unwrap() > 0.0);
     let contenders = result["contenders"].as_array().unwrap();
     let names: Vec<&str> = contenders.iter().map(|c| c["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["fixed", "hpa:utilization:70", "foresight", "kpa:6", "bert"]);
+    assert_eq!(names, ["fixed", "hpa:utilization:70", "foresight", "mine", "bert"]);
     let mut on_frontier = 0;
     for contender in contenders {
         let replicas = contender["name"] == "fixed";

@@ -65,8 +65,17 @@ fn resident() -> Option<u64> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let names =
-        ["fixed", "hpa", "hpa:in_flight:4", "hpa:request_rate:60", "hpa:cpu:70", "keda", "kpa", "predictive", "foresight"];
+    let names = [
+        "fixed",
+        "hpa",
+        "hpa:in_flight:4",
+        "hpa:request_rate:60",
+        "hpa:cpu:70",
+        "keda",
+        "kpa",
+        "predictive",
+        "foresight",
+    ];
     println!("| autoscaler | median µs | mean µs | 99 % µs | decisions | memory after 1 day MiB | after 7 days MiB |");
     println!("|---|---|---|---|---|---|---|");
     for name in names {

@@ -233,10 +233,22 @@ impl AutoscalerConfig {
                 }
                 Ok(())
             }
-            AutoscalerConfig::Schedule(schedule) => match schedule.problem(&pools) {
-                Some((field, found, expected)) => bad(&field, found, expected),
-                None => Ok(()),
-            },
+            AutoscalerConfig::Schedule(schedule) => {
+                if let Some((field, found, expected)) = schedule.problem(&pools) {
+                    return bad(&field, found, expected);
+                }
+                for (index, entry) in schedule.entries.iter().enumerate() {
+                    for (name, &number) in &entry.replicas {
+                        let limits = scenario.pools[name].limits;
+                        let (min, max) = (limits.min_replicas, limits.max_replicas);
+                        if number < min || number > max {
+                            let expected = format!("between min_replicas {min} and max_replicas {max} of pool {name}");
+                            return bad(&format!("entries[{index}].replicas.{name}"), number.to_string(), expected);
+                        }
+                    }
+                }
+                Ok(())
+            }
             AutoscalerConfig::Hpa(hpa) => {
                 positive("target", hpa.target)?;
                 positive("headroom", hpa.headroom)?;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::config::{HpaConfig, Manifest};
 use super::error::AutoscalerError;
-use super::metrics::{ACTIVATOR, containers, cpu_values, offered, pod_statuses, pod_values, source};
+use super::metrics::{ACTIVATOR, containers, cpu_values, offered, offered_by_pods, pod_statuses, pod_values, source};
 use super::template::{DirectionRules, HpaTemplate};
 use crate::control::{Autoscaler, Decision, Verdict, View};
 use crate::hpa::{
-    ConditionKind, Container, ControllerSettings, Hpa, HpaInputs, HpaSpec, MetricInput, MetricSpec, PodMetric,
-    ResourceName, ResourceTarget, ValueTarget,
+    ConditionKind, ConditionReason, Container, ControllerSettings, Hpa, HpaDecision, HpaInputs, HpaSpec, MetricInput,
+    MetricSpec, PodMetric, ResourceName, ResourceTarget, ValueTarget,
 };
 use crate::prepared::Prepared;
 
@@ -79,7 +79,7 @@ fn check_metrics(spec: &HpaSpec, file: &str) -> Result<(), AutoscalerError> {
                 file: file.to_owned(),
                 field: format!("spec.metrics[{number}].{kind}"),
                 found,
-                expected: offered(),
+                expected: if by_pod { offered_by_pods() } else { offered() },
             });
         }
     }
@@ -152,15 +152,24 @@ impl PoolHpa {
         };
         let decision = self.hpa.sync(view.now, &inputs);
         if decision.desired == decision.current {
-            let reason = match (&decision.error, decision.condition(ConditionKind::AbleToScale)) {
-                (Some(error), _) => error.to_string(),
-                (None, Some(condition)) => condition.reason.to_string(),
-                (None, None) => "no change".to_owned(),
-            };
-            return Verdict::Hold { reason };
+            return Verdict::Hold { reason: held(&decision) };
         }
         let reason = decision.rescale.map(|r| r.to_string()).unwrap_or_default();
         Verdict::Scale { replicas: decision.desired.max(0) as u32, reason }
+    }
+}
+
+/// Why an HPA leaves the count as it is, in its own words.
+pub(super) fn held(decision: &HpaDecision) -> String {
+    if let Some(error) = &decision.error {
+        return error.to_string();
+    }
+    let disabled = decision
+        .condition(ConditionKind::ScalingActive)
+        .filter(|condition| condition.reason == ConditionReason::ScalingDisabled);
+    match disabled.or_else(|| decision.condition(ConditionKind::AbleToScale)) {
+        Some(condition) => condition.reason.to_string(),
+        None => "no change".to_owned(),
     }
 }
 

@@ -75,12 +75,14 @@ impl KedaAutoscaler {
 
 /// What one would ask of a pod, in the unit of the metric: a batch executing and none waiting; 70 % of what saturates it.
 pub(super) fn usual_target(prepared: &Prepared, pool: usize, metric: HpaMetric) -> f64 {
-    let spec = &prepared.pools[pool].spec;
+    let own = &prepared.pools[pool];
+    let spec = &own.spec;
     let batch = spec.batcher.max_batch();
+    let speed = own.setup.speed * spec.instances_gain();
     match metric {
         HpaMetric::Utilization | HpaMetric::Cpu => 70.0,
         HpaMetric::Queue | HpaMetric::InFlight => batch as f64,
-        HpaMetric::RequestRate => 0.7 * batch as f64 / (spec.service_ns[batch] * 1e-9),
+        HpaMetric::RequestRate => 0.7 * batch as f64 / (spec.service_ns[batch] * 1e-9) * speed,
     }
 }
 
@@ -158,8 +160,9 @@ impl PoolKeda {
             .zip(&self.queries)
             .map(|(kind, query)| match (kind, query) {
                 (TriggerKind::Prometheus(_), Some((query, source))) => match answer(query, *source, view, pool) {
-                    Some(value) => TriggerInput::Value(value),
-                    None => TriggerInput::Empty,
+                    Ok(Some(value)) => TriggerInput::Value(value),
+                    Ok(None) => TriggerInput::Empty,
+                    Err(several) => TriggerInput::Failed(format!("query {} returned {several} series", query.metric)),
                 },
                 (TriggerKind::Resource(_), _) => TriggerInput::Pods(cpu_values(view, pool, self.cpu_milli)),
                 _ => TriggerInput::Clock,
@@ -175,10 +178,7 @@ impl PoolKeda {
         let decision = self.keda.tick(view.now, &inputs);
         let reason = match (&decision.reason, &decision.hpa) {
             // The HPA's own words where it could not decide.
-            (KedaReason::HpaNoChange, Some(hpa)) => match &hpa.error {
-                Some(error) => error.to_string(),
-                None => decision.reason.to_string(),
-            },
+            (KedaReason::HpaNoChange, Some(hpa)) => format!("HPA: {}", super::hpa::held(hpa)),
             (reason, _) => reason.to_string(),
         };
         if decision.desired == decision.current {
@@ -195,6 +195,11 @@ impl Autoscaler for KedaAutoscaler {
 
     fn interval(&self) -> Option<Duration> {
         Some(self.interval)
+    }
+
+    fn history(&self) -> Duration {
+        let queries = self.pools.iter().flat_map(|pool| pool.queries.iter().flatten());
+        queries.filter_map(|(query, _)| query.rate).max().unwrap_or_default()
     }
 
     fn decide(&mut self, view: &View<'_>) -> Decision {

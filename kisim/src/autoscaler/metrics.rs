@@ -110,8 +110,12 @@ pub(super) fn source_of(query: &Query) -> Option<Source> {
 
 /// The names there are, for messages.
 pub(super) fn offered() -> String {
-    let gauges = HpaMetric::ALL.map(HpaMetric::metric_name).into_iter().chain([ACTIVATOR]);
-    gauges.collect::<Vec<_>>().join(", ")
+    format!("{}, {ACTIVATOR}", offered_by_pods())
+}
+
+/// Those of pods.
+pub(super) fn offered_by_pods() -> String {
+    HpaMetric::ALL.map(HpaMetric::metric_name).join(", ")
 }
 
 /// The counters there are, for messages about `rate(…)`.
@@ -142,25 +146,27 @@ pub(super) fn pod_values(source: Source, view: &View<'_>, pool: usize, range: Du
     }
 }
 
-/// What a query over the pods of `pool` gives; `None` for no series.
-pub(super) fn answer(query: &Query, source: Source, view: &View<'_>, pool: usize) -> Option<f64> {
+/// What a query over the pods of `pool` gives; `None` for no series. Fails with the number of series where there are
+/// several and the query does not say what to make of them.
+pub(super) fn answer(query: &Query, source: Source, view: &View<'_>, pool: usize) -> Result<Option<f64>, usize> {
     let range = query.rate.unwrap_or(view.range);
     let values: Vec<f64> = match source {
-        Source::Activator => vec![view.window.activator(view.now)?.1.waiting as f64],
+        Source::Activator => view.window.activator(view.now).iter().map(|(_, sample)| sample.waiting as f64).collect(),
         _ => pod_values(source, view, pool, range).iter().map(|v| v.milli as f64 / 1000.0).collect(),
     };
     let count = values.len();
     if count == 0 {
-        return None;
+        return Ok(None);
     }
-    Some(match query.aggregate {
+    Ok(Some(match query.aggregate {
+        Aggregate::One if count > 1 => return Err(count),
         Aggregate::Count => count as f64,
         Aggregate::Max => values.iter().copied().fold(f64::MIN, f64::max),
         Aggregate::Min => values.iter().copied().fold(f64::MAX, f64::min),
         Aggregate::Avg => values.iter().sum::<f64>() / count as f64,
         // Of one series, it is the value.
         Aggregate::Sum | Aggregate::One => values.iter().sum(),
-    })
+    }))
 }
 
 /// CPU used by each pod of `pool`, in millicores of the `cpu_milli` it asks for.
@@ -168,7 +174,8 @@ pub(super) fn cpu_values(view: &View<'_>, pool: usize, cpu_milli: i64) -> Vec<Po
     let mut values = pod_values(Source::Gauge(Gauge::CpuUtilization, 1.0), view, pool, view.range);
     for value in &mut values {
         value.milli = (value.milli as f64 / 1000.0 * cpu_milli as f64).round() as i64;
-        value.window = view.range;
+        // A value is about the time since the scrape before.
+        value.window = view.window.scrape_interval().unwrap_or(view.range);
     }
     values
 }

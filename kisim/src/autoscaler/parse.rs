@@ -19,7 +19,7 @@ impl AutoscalerConfig {
     /// `keda:in_flight:24`, `kpa`, `kpa:24`, `predictive`, `scenario` for the one in the scenario, or the path of a
     /// manifest or TOML file (see [`AutoscalerConfig::load`]).
     pub fn parse(text: &str, scenario: &Scenario) -> Result<AutoscalerConfig, AutoscalerError> {
-        if [".yaml", ".yml", ".toml"].iter().any(|ending| text.ends_with(ending)) {
+        if AutoscalerConfig::is_file(text) {
             return AutoscalerConfig::load(Path::new(text), scenario);
         }
         let unknown =
@@ -62,12 +62,22 @@ impl AutoscalerConfig {
             _ => {
                 return Err(unknown(
                     "fixed:N, hpa, hpa:TARGET, hpa:METRIC:TARGET, keda, keda:METRIC:THRESHOLD, kpa, kpa:TARGET, \
-                     predictive, scenario, foresight, hindsight, or the path of a .yaml manifest or a .toml file",
+                     predictive, scenario, or the path of a .yaml manifest or a .toml file",
                 ));
             }
         };
-        config.check(scenario)?;
-        Ok(config)
+        match config.check(scenario) {
+            // What the command line says, not the scenario.
+            Err(ConfigError::Field { found, expected, .. }) if kind != "scenario" => {
+                Err(unknown(&format!("{expected}, not {found}")))
+            }
+            other => Ok(other.map(|()| config)?),
+        }
+    }
+
+    /// Whether `text` names a file rather than a short form.
+    pub fn is_file(text: &str) -> bool {
+        [".yaml", ".yml", ".toml"].iter().any(|ending| text.ends_with(ending))
     }
 
     /// Reads a file: a HorizontalPodAutoscaler, a ScaledObject or a Knative Service, Revision or PodAutoscaler in YAML,
@@ -131,13 +141,9 @@ struct File {
 
 /// The kind that the first document names, whatever else is in it: its own reader will say what is wrong.
 fn kind_of(text: &str) -> String {
-    let line = text.lines().find_map(|line| {
-        let (_, kind) = line.split_once("kind:")?;
-        // At the top of a block, or somewhere in a flow mapping on its first line.
-        (line.starts_with("kind:") || line.trim_start().starts_with('{')).then_some(kind)
-    });
-    let end = |c: char| !c.is_ascii_alphanumeric();
-    line.unwrap_or_default().trim().trim_matches('"').split(end).next().unwrap_or_default().to_owned()
+    let first = serde_norway::Deserializer::from_str(text).next();
+    let value = first.and_then(|document| serde_norway::Value::deserialize(document).ok());
+    value.and_then(|value| Some(value.get("kind")?.as_str()?.to_owned())).unwrap_or_default()
 }
 
 fn fixed(numbers: &str, scenario: &Scenario) -> Result<AutoscalerConfig, String> {
@@ -176,7 +182,8 @@ mod tests {
         let check = |text: &str, kind: &str| assert_eq!(kind_of(text), kind, "{text}");
         check("apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\n", "HorizontalPodAutoscaler");
         check("{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: a}}", "ScaledObject");
-        check("spec:\n  scaleTargetRef:\n    kind: Deployment\nkind: ScaledObject # yes\n", "ScaledObject");
+        check("spec:\n  scaleTargetRef:\n    kind: Deployment\nkind: 'ScaledObject' # yes\n", "ScaledObject");
+        check("{\n  \"kind\": \"Service\"\n}\n---\nkind: ConfigMap\n", "Service");
         check("nothing: here\n", "");
     }
 }

@@ -30,6 +30,8 @@ pub struct PredictiveConfig {
     pub violation: f64,
     /// Factor on the forecast.
     pub headroom: f64,
+    /// Pods kept ready beyond that, for what no forecast foresees.
+    pub spare: u32,
     /// What waits beyond a batch a pod is to be gone in this long.
     pub drain: Span,
     /// Downwards, the highest number wanted in this long holds.
@@ -46,6 +48,7 @@ impl Default for PredictiveConfig {
             quantile: 0.9,
             violation: 0.01,
             headroom: 1.0,
+            spare: 0,
             drain: Span::secs(15),
             hold: Span::secs(60),
             model: ForecastModel::Best,
@@ -118,6 +121,7 @@ pub struct Predictive {
     pool: usize,
     capacity: Arc<Capacity>,
     max_batch: f64,
+    waits_at_zero: bool,
     forecaster: Forecaster,
     /// (when, pods wanted), the recent ones.
     wanted: VecDeque<(SimTime, u32)>,
@@ -153,6 +157,7 @@ impl Predictive {
             pool,
             capacity: prepared.capacity(pool)?,
             max_batch: prepared.pools[pool].spec.batcher.max_batch() as f64,
+            waits_at_zero: prepared.scenario.service.activator.is_some(),
             forecaster,
             wanted: VecDeque::new(),
             activated: 0,
@@ -188,7 +193,12 @@ impl Predictive {
         if waiting > 0.0 {
             pods = pods.max(1);
         }
-        let pods = pods.clamp(limits.min_replicas, limits.max_replicas);
+        if pods > 0 {
+            pods = pods.saturating_add(self.config.spare);
+        }
+        // Without an activator, nobody would be there to ask from zero.
+        let least = if self.waits_at_zero { limits.min_replicas } else { limits.min_replicas.max(1) };
+        let pods = pods.clamp(least, limits.max_replicas.max(least));
         let reason = format!(
             "{rate:.0} requests/s by {} ({} quantile), {backlog:.0} waiting",
             forecast.model, self.config.quantile

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use kisim::autoscaler::{AutoscalerConfig, AutoscalerError};
+use kisim::autoscaler::AutoscalerError;
 use kisim::compare::{Comparison, compare};
 use kisim::contender::Contender;
 use kisim::plot;
@@ -135,8 +135,10 @@ fn tuned_ones(argument: &str, scenario: &Scenario) -> Result<Vec<Contender>> {
         );
     }
     let load = |file: &PathBuf| {
-        let config = AutoscalerConfig::load(file, scenario)?;
-        if let Some(kind) = kind.filter(|&kind| kind != config.kind()) {
+        let contender = Contender::load(file, scenario)?;
+        if let Contender::File(_, config) = &contender
+            && let Some(kind) = kind.filter(|&kind| kind != config.kind())
+        {
             return Err(AutoscalerError::Kind {
                 file: file.display().to_string(),
                 found: format!("an autoscaler of kind {}", config.kind()),
@@ -144,7 +146,7 @@ fn tuned_ones(argument: &str, scenario: &Scenario) -> Result<Vec<Contender>> {
             }
             .into());
         }
-        Ok(Contender::Autoscaler(config))
+        Ok(contender)
     };
     files.iter().map(load).collect()
 }
@@ -153,7 +155,7 @@ fn write_all(out: &Path, prepared: &Prepared, result: &Comparison) -> Result<()>
     let slo_ms = prepared.scenario.slo.latency.as_secs_f64() * 1e3;
     let mut series = Vec::new();
     for autoscaler in &result.autoscalers {
-        let name = autoscaler.name.replace([':', '+', '=', '/'], "-");
+        let name = autoscaler.name.replace([':', '+', '=', '/', ' ', '(', ')'], "-");
         write_timeline(&out.join(format!("timeline-{name}.csv")), &autoscaler.rows)?;
         series.push(plot::ComparedRun {
             name: autoscaler.name.clone(),

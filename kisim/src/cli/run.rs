@@ -22,7 +22,8 @@ use super::{Format, ScenarioArgs};
 pub(crate) struct RunArgs {
     #[command(flatten)]
     scenario: ScenarioArgs,
-    /// Autoscaler instead of the scenario's: fixed:4, fixed:gpu=4+cpu=2, hpa, hpa:60, hpa:queue:4, hpa:cpu:70
+    /// Autoscaler instead of the scenario's: fixed:4, fixed:gpu=4+cpu=2, hpa, hpa:60, hpa:queue:4, hpa:cpu:70, keda,
+    /// keda:in_flight:24, kpa, kpa:8, predictive, a manifest (.yaml) or a .toml
     #[arg(long, default_value = "scenario")]
     autoscaler: String,
     /// Write summary.json, timeline.csv, decisions.csv and timeline.svg here

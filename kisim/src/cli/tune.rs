@@ -62,6 +62,8 @@ pub(crate) fn main(args: &TuneArgs, seed: Option<u64>, format: Format) -> Result
         };
         let file = args.out.join(kind.file());
         if tuned.file.is_empty() {
+            // What an earlier search found is not what this one did.
+            let _ = std::fs::remove_file(&file);
             super::note(&format!("{}: nothing tried was better than the untuned one", kind.name()));
         } else {
             let text = format!("{}{}", comment(&prepared, &options, &tuned), tuned.file);

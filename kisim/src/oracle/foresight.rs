@@ -103,9 +103,12 @@ impl Foresight {
     fn catch_up(&mut self, now: u64, ready: u32) {
         let width = now.saturating_sub(self.known_until);
         if width > 0 {
-            self.glimpse.record.bins_into(self.known_until, BIN_NS, width.div_ceil(BIN_NS) as usize, &mut self.bins);
+            // In whole bins, of about a second.
+            let count = width.div_ceil(BIN_NS);
+            let bin = width / count;
+            self.glimpse.record.bins_into(self.known_until, bin, count as usize, &mut self.bins);
             for &count in &self.bins {
-                self.backlog = self.fluid.step(self.backlog, count, self.ready, BIN_NS as f64 * 1e-9).0;
+                self.backlog = self.fluid.step(self.backlog, count, self.ready, bin as f64 * 1e-9).0;
             }
         }
         (self.known_until, self.ready) = (now, ready);

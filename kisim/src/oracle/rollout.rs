@@ -9,6 +9,7 @@ use crate::prepared::Prepared;
 use crate::run::RunError;
 use crate::simulation::{Options, Simulation, Stop};
 use crate::steps::StepBooks;
+use crate::window::Window;
 
 use super::record::ArrivalRecord;
 
@@ -101,6 +102,8 @@ impl Score {
 pub(super) struct State {
     simulation: Simulation,
     books: StepBooks,
+    /// What was scraped, where the objective asks for it.
+    window: Option<Window>,
     /// The step that comes next.
     pub(super) next: usize,
     scored: bool,
@@ -159,13 +162,15 @@ impl Rollout {
             decide_every: Some(std::time::Duration::MAX),
             arrivals: record.to_replay(),
             // The published reward looks at CPU utilisation as scraped; nothing else here looks at any metric.
-            telemetry: false,
+            telemetry: !self.weights_requests,
             ..Options::default()
         };
         let simulation = Simulation::with(prepared, seed, &options)?;
         let judge = Judge::new(prepared.scenario.objective.clone(), prepared.scenario.published_pattern(), reference);
         let scored = prepared.scenario.warm_up.nanos() == 0;
-        Ok(State { books: StepBooks::new(judge, &simulation), simulation, next: 0, scored })
+        let window =
+            (!self.weights_requests).then(|| Window::new(std::time::Duration::from_secs(600), &prepared.bounds));
+        Ok(State { books: StepBooks::new(judge, &simulation), simulation, window, next: 0, scored })
     }
 
     /// Simulates the next step of `state` with `row` as the replicas asked for at its beginning.
@@ -196,7 +201,12 @@ impl Rollout {
         }
         let mut score = Score { violation_weight: self.violation_weight, ..Score::default() };
         let mut value = 0.0;
-        let outcome = state.books.step(&state.simulation, None).filter(|_| state.scored);
+        let mut cpu = None;
+        if let Some(window) = &mut state.window {
+            window.push(&state.simulation.scraped(), state.simulation.now());
+            cpu = window.highest_cpu(state.simulation.prepared().pools.len(), state.simulation.now());
+        }
+        let outcome = state.books.step(&state.simulation, cpu).filter(|_| state.scored);
         let mut violations = 0;
         if let Some(outcome) = outcome {
             violations = outcome.violations + overdue;
@@ -226,7 +236,12 @@ impl Rollout {
 impl State {
     /// The same, to go on from here independently.
     pub(super) fn fork(&self) -> Option<State> {
-        Some(State { simulation: self.simulation.fork()?, books: self.books.clone(), ..*self })
+        Some(State {
+            simulation: self.simulation.fork()?,
+            books: self.books.clone(),
+            window: self.window.clone(),
+            ..*self
+        })
     }
 }
 

@@ -111,7 +111,7 @@ pub fn write_timeline(path: &Path, rows: &[Row]) -> Result<(), OutputError> {
                 let value = row.reward.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
                 record.push(optional(value));
             }
-            record.push(if row.reward.is_empty() { String::new() } else { format!("{:.6}", row.reward_total) });
+            record.push(if row.reward.is_empty() { String::new() } else { format!("{:.6}", row.reward_total + 0.0) });
             csv.write_record(&record)?;
         }
         Ok(())

@@ -12,6 +12,7 @@ use crate::autoscaler::{AutoscalerConfig, AutoscalerError};
 use crate::prepared::Prepared;
 use crate::random::{Purpose, derive_seed, stream};
 use crate::run::{Keep, Progress, RunError, run};
+use crate::traffic::Traffic;
 
 /// Of three trials, one goes on to the next rung.
 const KEPT_OF: usize = 3;
@@ -148,11 +149,19 @@ pub fn tune(
 }
 
 fn header(prepared: &Prepared, kind: Kind, options: &TuneOptions) -> Header {
-    let text = serde_json::to_string(&prepared.scenario).unwrap_or_default();
+    let scenario = &prepared.scenario;
+    let mut text = serde_json::to_string(scenario).unwrap_or_default().into_bytes();
+    // What it refers to, too: profiles as they were read, and the trace.
+    for pool in &prepared.pools {
+        text.extend_from_slice(format!("{:?}", pool.spec).as_bytes());
+    }
+    if let Traffic::Trace { path: Some(path), .. } = &scenario.traffic {
+        text.extend(std::fs::read(scenario.base.join(path)).unwrap_or_default());
+    }
     Header {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         scenario: prepared.scenario.name.clone(),
-        fingerprint: format!("{:016x}", fnv1a(text.as_bytes())),
+        fingerprint: format!("{:016x}", fnv1a(&text)),
         autoscaler: kind,
         seed: options.seed,
         trials: options.trials,

@@ -134,7 +134,8 @@ impl Space {
                 ("violation", Parameter::Log(0.001, 0.2)),
                 ("headroom", Parameter::Log(0.6, 2.0)),
                 ("drain_s", Parameter::Log(2.0, 120.0)),
-                ("hold_s", choice(&[0.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0])),
+                ("hold_s", choice(&[0.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0])),
+                ("spare", choice(&[0.0, 0.0, 0.0, 1.0, 2.0, 4.0, 8.0])),
                 ("model", choice(&[0.0, 0.0, 1.0, 2.0, 3.0, 4.0])),
             ],
         };
@@ -301,6 +302,7 @@ impl Space {
                     quantile: rounded(value("quantile")),
                     violation: rounded(value("violation")),
                     headroom: rounded(value("headroom")),
+                    spare: value("spare") as u32,
                     drain: span("drain_s"),
                     hold: span("hold_s"),
                     model: ForecastModel::ALL[value("model") as usize],
