@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::record::{Evaluation, Header, Record, RecordError};
 use super::space::{Kind, Space};
-use crate::autoscaler::{AutoscalerConfig, AutoscalerError};
+use crate::autoscaler::AutoscalerConfig;
 use crate::prepared::Prepared;
 use crate::random::{Purpose, derive_seed, stream};
 use crate::run::{Keep, Progress, RunError, run};
@@ -76,15 +76,15 @@ pub struct Tuned {
 pub enum TuneError {
     /// A run failed.
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(Box<RunError>),
     /// The record.
     #[error(transparent)]
     Record(#[from] RecordError),
 }
 
-impl From<AutoscalerError> for TuneError {
-    fn from(error: AutoscalerError) -> Self {
-        TuneError::Run(error.into())
+impl From<RunError> for TuneError {
+    fn from(error: RunError) -> Self {
+        TuneError::Run(Box::new(error))
     }
 }
 
