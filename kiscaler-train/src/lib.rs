@@ -1,0 +1,5 @@
+//! A policy that scales GPU inference pods, learnt wholly inside [`kisim`].
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod environment;
