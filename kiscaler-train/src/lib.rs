@@ -3,3 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod environment;
+pub mod facts;
+pub mod scale_free;
+#[cfg(feature = "world")]
+pub mod training;

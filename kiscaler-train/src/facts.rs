@@ -1,0 +1,110 @@
+//! What a policy knows of the service it scales beyond metrics: what a calibrated profile and a load test tell.
+
+use std::sync::Arc;
+
+use kisim::autoscaler::AutoscalerError;
+use kisim::objective::Objective;
+use kisim::prepared::Prepared;
+use kisim::profile::Hardware;
+use kisim::steps::cost_at_maximum;
+
+/// Share of violations at which pods are said to be at their capacity.
+const AT_CAPACITY: f64 = 0.01;
+
+/// What it costs to be late, to have pods, and to change their number: the weights of [`Objective::Slo`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Preference {
+    /// Weight of the share of requests that break the objective.
+    pub violation: f64,
+    /// Weight of the cost as a share of the cost at maximum.
+    pub cost: f64,
+    /// Weight of churn as a share of the maximum.
+    pub churn: f64,
+}
+
+impl Preference {
+    /// The scenario's; the default one under the published reward, which has no such weights.
+    pub fn of(objective: &Objective) -> Preference {
+        match objective {
+            Objective::Slo { violation_weight, cost_weight, churn_weight } => {
+                Preference { violation: *violation_weight, cost: *cost_weight, churn: *churn_weight }
+            }
+            Objective::Paper { .. } => Preference::of(&Objective::default()),
+        }
+    }
+}
+
+/// The service, in the units that features are made of.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The pool that is scaled.
+    pub pool: usize,
+    /// A pool of CPU pods beside it.
+    pub bridge: Option<usize>,
+    /// Requests a second that saturate a pod.
+    pub saturation: f64,
+    /// Load that so many pods take with at most 1 % late, in saturated pods; by number of pods, ascending.
+    pub takes: Arc<[f64]>,
+    /// From asking for a pod to its first request, seconds: what half of the pods do not exceed.
+    pub cold_start_s: f64,
+    /// The same that nine of ten do not exceed.
+    pub slow_start_s: f64,
+    /// Time between decisions, seconds.
+    pub step_s: f64,
+    /// The largest batch.
+    pub max_batch: f64,
+    /// The objective's latency over the time of a full batch.
+    pub slack: f64,
+    /// What all pools at their maximum cost, over what a pod costs.
+    pub most: f64,
+    /// What is wanted.
+    pub preference: Preference,
+}
+
+impl Facts {
+    /// The facts of `prepared`. Measures its capacity, if nobody has.
+    pub fn of(prepared: &Prepared) -> Result<Facts, AutoscalerError> {
+        let pool = prepared.primary_pool();
+        let own = &prepared.pools[pool];
+        let capacity = prepared.capacity(pool)?;
+        let saturation = capacity.saturation();
+        let mut takes: Vec<f64> = (0..=own.config.limits.max_replicas)
+            .map(|pods| capacity.max_rate(pods, AT_CAPACITY) / saturation)
+            .collect();
+        // The curve is measured: noise must not make more pods take less.
+        for pods in 1..takes.len() {
+            takes[pods] = takes[pods].max(takes[pods - 1] + 1e-3);
+        }
+        let max_batch = own.spec.batcher.max_batch();
+        let price = own.price_per_hour / 3600.0;
+        let most = cost_at_maximum(prepared);
+        Ok(Facts {
+            pool,
+            bridge: prepared.pools.iter().enumerate().position(|(n, p)| n != pool && p.hardware == Hardware::Cpu),
+            saturation,
+            takes: takes.into(),
+            cold_start_s: prepared.cold_start_s(pool, 0.5),
+            slow_start_s: prepared.cold_start_s(pool, 0.9),
+            step_s: prepared.scenario.control.interval.as_secs_f64(),
+            max_batch: max_batch as f64,
+            slack: prepared.scenario.slo.latency.as_secs_f64() / (own.spec.service_ns[max_batch] * 1e-9),
+            most: if price > 0.0 { most / price } else { f64::from(own.config.limits.max_replicas) },
+            preference: Preference::of(&prepared.scenario.objective),
+        })
+    }
+
+    /// The load that `pods` pods take, in saturated pods.
+    pub fn takes(&self, pods: u32) -> f64 {
+        self.takes[(pods as usize).min(self.takes.len() - 1)]
+    }
+
+    /// The fewest pods that take `load`, at most the pool's maximum.
+    pub fn pods_for(&self, load: f64) -> u32 {
+        self.takes.partition_point(|&takes| takes < load).min(self.takes.len() - 1) as u32
+    }
+
+    /// Steps in a cold start.
+    pub fn cold_start_steps(&self) -> f64 {
+        self.cold_start_s / self.step_s
+    }
+}

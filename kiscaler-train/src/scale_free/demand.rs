@@ -1,0 +1,210 @@
+//! The load, step by step, and what a forecaster makes of it.
+
+use std::collections::VecDeque;
+
+use kisim::control::View;
+use kisim::forecast::{ForecastConfig, Forecaster, Loss, ModelName, Season};
+use kisim::window::{Counter, Gauge};
+
+use crate::facts::Facts;
+
+/// Steps of the past that features look at.
+pub(super) const KEPT: usize = 512;
+
+/// Below this load, in saturated pods, everything is about the same.
+pub(super) const LEAST: f64 = 0.03;
+
+/// What actions are factors of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Anchor {
+    /// A load, in saturated pods.
+    pub(super) load: f64,
+}
+
+/// What families of models say of the highest load within a cold start, in saturated pods.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Opinion {
+    /// What the best of the family says.
+    pub(super) says: f64,
+    /// Its discounted mean error; NaN before it could be compared.
+    pub(super) error: f64,
+}
+
+/// The load and what is expected of it.
+#[derive(Clone, Debug)]
+pub(super) struct Demand {
+    /// Load of the last [`KEPT`] steps, newest last.
+    history: VecDeque<f32>,
+    forecaster: Forecaster,
+    /// Sum and number of all loads so far.
+    total: (f64, u64),
+    /// Steps since the last value.
+    missed: u32,
+    /// Requests waiting, in the activator and at pods.
+    pub(super) waiting: f64,
+    /// Of those, what is more than a batch a pod.
+    pub(super) backlog: f64,
+    /// Requests held by a pod on average, over the largest batch.
+    pub(super) held: f64,
+    /// Mean busy share of pods.
+    pub(super) busy: f64,
+    activated: u64,
+    model: Option<ModelName>,
+    pub(super) best: Opinion,
+    pub(super) smooth: Opinion,
+    pub(super) seasonal: Option<Opinion>,
+    pub(super) surprise: f64,
+}
+
+impl Demand {
+    pub(super) fn new(facts: &Facts) -> Self {
+        let horizon = ((facts.slow_start_s + facts.step_s) / facts.step_s).ceil().max(1.0) as usize;
+        let config = ForecastConfig {
+            capacity: 4_096,
+            horizon_from: 1,
+            horizon_to: horizon,
+            season: Season::Detect { max_steps: 1_024 },
+            loss: Loss::Absolute,
+            ..ForecastConfig::default()
+        };
+        Demand {
+            history: VecDeque::with_capacity(KEPT),
+            forecaster: Forecaster::new(config),
+            total: (0.0, 0),
+            missed: 0,
+            waiting: 0.0,
+            backlog: 0.0,
+            held: 0.0,
+            busy: 0.0,
+            activated: 0,
+            model: None,
+            best: Opinion::default(),
+            smooth: Opinion::default(),
+            seasonal: None,
+            surprise: 0.0,
+        }
+    }
+
+    /// Takes in a step; whether there is anything to go by.
+    pub(super) fn observe(&mut self, view: &View<'_>, facts: &Facts) -> bool {
+        let pool = Some(facts.pool);
+        let ready = view.pools[facts.pool].counts.ready;
+        let activator = view.window.activator(view.now).map(|(_, sample)| sample);
+        let passed = activator.map_or(0, |a| a.arrived);
+        let through = passed.saturating_sub(std::mem::replace(&mut self.activated, passed));
+        // The whole service's load: what CPU pods take is a load, too.
+        let (rate, pods) = view.window.latest_rate(None, Counter::Requests, view.now, 2 * view.range);
+        let load = match (pods, ready) {
+            (0, 0) if activator.is_some() => Some(through as f64 / facts.step_s / facts.saturation),
+            (0, _) => None,
+            _ => Some(rate / facts.saturation),
+        };
+        match load {
+            Some(load) => {
+                if self.history.len() == KEPT {
+                    self.history.pop_front();
+                }
+                self.history.push_back(load as f32);
+                self.total = (self.total.0 + load, self.total.1 + 1);
+                self.forecaster.observe(load);
+                self.missed = 0;
+            }
+            None => {
+                self.forecaster.skip();
+                self.missed = self.missed.saturating_add(1);
+            }
+        }
+        let queued = view.window.sum(pool, Gauge::Queued, view.now).unwrap_or(0.0);
+        self.waiting = activator.map_or(0.0, |a| a.waiting as f64) + queued;
+        self.backlog = (self.waiting - facts.max_batch * f64::from(ready)).max(0.0);
+        self.held = view.window.average(pool, Gauge::InFlight, view.now).unwrap_or(0.0) / facts.max_batch;
+        self.busy = view.window.average(pool, Gauge::Utilization, view.now).unwrap_or(0.0);
+        self.consult();
+        // Old news is no data.
+        !self.history.is_empty() && f64::from(self.missed) * facts.step_s <= 2.0 * view.range.as_secs_f64()
+    }
+
+    fn consult(&mut self) {
+        let now = self.newest();
+        let forecast = self.forecaster.forecast(0.9);
+        self.model = forecast.map(|f| f.model);
+        self.best = Opinion { says: forecast.map_or(now, |f| f.value), error: f64::NAN };
+        self.surprise = forecast.map_or(0.0, |f| (f.quantile - f.value.max(0.0)).max(0.0));
+        let (mut smooth, mut seasonal): (Option<Opinion>, Option<Opinion>) = (None, None);
+        for (name, says, score) in self.forecaster.says() {
+            if Some(name) == self.model {
+                self.best.error = score.unwrap_or(f64::NAN);
+            }
+            let family = match name {
+                ModelName::Holt { .. } => &mut smooth,
+                ModelName::HoltWinters { .. } | ModelName::SeasonalNaive => &mut seasonal,
+                _ => continue,
+            };
+            let (true, Some(error)) = (says.is_finite(), score) else { continue };
+            if family.is_none_or(|best| error < best.error) {
+                *family = Some(Opinion { says, error });
+            }
+        }
+        self.smooth = smooth.unwrap_or(self.best);
+        self.seasonal = seasonal.filter(|_| self.forecaster.season().is_some());
+    }
+
+    /// The last value; 0 before the first.
+    pub(super) fn newest(&self) -> f64 {
+        self.history.back().map_or(0.0, |&load| f64::from(load))
+    }
+
+    /// Loads, newest first.
+    pub(super) fn past(&self) -> impl Iterator<Item = f64> + '_ {
+        self.history.iter().rev().map(|&load| f64::from(load))
+    }
+
+    /// Mean of all loads so far; at least [`LEAST`].
+    pub(super) fn mean(&self) -> f64 {
+        if self.total.1 == 0 { LEAST } else { (self.total.0 / self.total.1 as f64).max(LEAST) }
+    }
+
+    /// Steps with a value so far.
+    pub(super) fn steps(&self) -> u64 {
+        self.total.1
+    }
+
+    /// Steps since the last value.
+    pub(super) fn missed(&self) -> u32 {
+        self.missed
+    }
+
+    /// The level now: what features are relative to. Of the last four steps, or the newest, whichever is higher.
+    pub(super) fn level(&self) -> f64 {
+        let (sum, count) = self.past().take(4).fold((0.0, 0u32), |(sum, count), load| (sum + load, count + 1));
+        self.newest().max(sum / f64::from(count.max(1))).max(LEAST)
+    }
+
+    /// Length of the season in steps, if there is one.
+    pub(super) fn season(&self) -> Option<usize> {
+        self.forecaster.season()
+    }
+
+    /// What is expected within a cold start, within reason, and at least what keeps one pod busy; and what waits, if it
+    /// is to be gone by then.
+    pub(super) fn anchor(&self, facts: &Facts) -> Anchor {
+        let level = self.level();
+        let expected = self.best.says.clamp(0.5 * level, 3.0 * level);
+        let waiting = self.backlog / (facts.saturation * facts.cold_start_s.max(facts.step_s));
+        // Just below what one pod takes, so that a factor of 1 asks for one.
+        Anchor { load: (expected + waiting).max(0.999 * facts.takes(1)) }
+    }
+
+    /// Why `factor` times the anchor, for people.
+    pub(super) fn reason(&self, facts: &Facts, factor: Option<f64>) -> String {
+        let what = match factor {
+            Some(factor) => format!("{factor} times what is expected"),
+            None => "as many as there are".to_owned(),
+        };
+        let rate = self.best.says.max(0.0) * facts.saturation;
+        match self.model {
+            Some(model) => format!("{what}: {rate:.0} requests/s by {model}, {:.0} waiting", self.waiting),
+            None => format!("{what}: nothing is expected yet"),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Our observation and action: everything a ratio, so that one policy serves other models, GPUs and rates.
+//!
+//! Load is in saturated pods: requests a second over what saturates one pod of the calibrated profile. The series of it
+//! is kept; features are logarithms of its past, of forecasts and of what pods take, all relative to its level now.
+//! Actions are factors on an anchor, which is what a forecaster expects within a cold start: a policy that knows nothing
+//! is right where a rule is.
+
+mod action;
+mod demand;
+mod features;
+mod pipeline;
+
+use kisim::control::{Decision, Verdict, View};
+use kisim::prepared::Prepared;
+
+use crate::facts::Facts;
+pub use action::{BRIDGE, FACTORS, HEADS, PLACEMENTS};
+use action::Choices;
+use demand::Demand;
+use features::Features;
+use pipeline::Pipeline;
+
+/// The version of what features mean. Raised whenever one changes.
+pub const VERSION: u32 = 1;
+
+/// Watches a run and says what a policy is to see, and what its choices mean.
+#[derive(Clone, Debug)]
+pub struct ScaleFree {
+    facts: Facts,
+    demand: Demand,
+    pipeline: Pipeline,
+    features: Features,
+    choices: Choices,
+    ready_to_act: bool,
+}
+
+impl ScaleFree {
+    /// For runs of a scenario.
+    pub fn new(prepared: &Prepared, facts: Facts) -> Self {
+        let initial = prepared.pools[facts.pool].config.initial_replicas;
+        ScaleFree {
+            demand: Demand::new(&facts),
+            pipeline: Pipeline::new(initial),
+            features: Features::new(),
+            choices: Choices::new(),
+            ready_to_act: false,
+            facts,
+        }
+    }
+
+    /// Names of the features, in order.
+    pub fn names() -> Vec<String> {
+        features::names()
+    }
+
+    /// What it knows of the service.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Takes in what there is to see at a decision. Without data, the only choice left is to keep what there is.
+    pub fn observe(&mut self, view: &View<'_>) {
+        let pool = &view.pools[self.facts.pool];
+        self.pipeline.observe(view.now, pool.counts.desired, pool.counts.ready);
+        self.ready_to_act = self.demand.observe(view, &self.facts);
+        let anchor = self.demand.anchor(&self.facts);
+        let bridge = self.facts.bridge.map(|pool| &view.pools[pool]);
+        self.choices.set(&self.facts, pool, bridge, anchor, self.ready_to_act);
+        self.features.set(&self.facts, &self.demand, &self.pipeline, view, anchor);
+    }
+
+    /// Whether there were data at the last look.
+    pub fn has_data(&self) -> bool {
+        self.ready_to_act
+    }
+
+    /// The features at the last look.
+    pub fn features(&self) -> &[f32] {
+        self.features.values()
+    }
+
+    /// Which choices are allowed, head after head.
+    pub fn mask(&self) -> &[bool] {
+        self.choices.mask()
+    }
+
+    /// Replicas that each choice of the first head asks for.
+    pub fn targets(&self) -> &[u32] {
+        self.choices.targets()
+    }
+
+    /// Pods that should be ready now and at the start of each of the next `steps` steps, if nothing is asked for.
+    pub fn outlook(&self, steps: usize, ready: &mut Vec<u32>) {
+        let after = |step: usize| self.pipeline.ready_in(step as f64 * self.facts.step_s, self.facts.cold_start_s);
+        ready.clear();
+        ready.extend((0..=steps).map(after));
+    }
+
+    /// The decision that `action` means.
+    pub fn decide(&self, view: &View<'_>, action: &[u32]) -> Decision {
+        if !self.ready_to_act {
+            let hold = || Verdict::Hold { reason: "no data of the arrival rate yet".to_owned() };
+            return Decision { pools: view.pools.iter().map(|_| hold()).collect(), placement: None };
+        }
+        self.choices.decision(&self.facts, view, action, &self.demand)
+    }
+}

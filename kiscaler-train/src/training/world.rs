@@ -1,0 +1,303 @@
+//! The environment: an episode of the distribution, played in the simulator, seen as an agent would see it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kisim::autoscaler::AutoscalerError;
+use kisim::control::{Autoscaler, Decision, Verdict, View};
+use kisim::objective::Judge;
+use kisim::oracle::Fluid;
+use kisim::prepared::Prepared;
+use kisim::simulation::{Options, Simulation, SimulationError, Stop};
+use kisim::steps::StepBooks;
+use kisim::window::Window;
+
+use super::distribution::{Distribution, Episode};
+use super::teacher::{BINS, Prices, State, Teacher};
+use crate::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
+use crate::facts::Facts;
+use crate::scale_free::{HEADS, ScaleFree};
+
+/// Steps ahead whose arrivals the critic sees.
+const AHEAD: usize = 12;
+
+/// Numbers that only the critic sees: arrivals to come, what the teacher expects, how much of the episode is left.
+const PRIVILEGED: usize = AHEAD + 3;
+
+/// What an episode's violations, cost and churn were, for figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Requests that broke the objective.
+    pub late: u64,
+    /// Requests that ended.
+    pub ended: u64,
+    /// Sum of the costs of its steps, as shares of the cost at maximum.
+    pub cost: f64,
+    /// Steps.
+    pub steps: u64,
+    /// Sum of the rewards, in units of what the mean load would cost for a step.
+    pub reward: f64,
+}
+
+/// An episode under one clock: simulation, what was scraped of it, and its books.
+struct Course {
+    simulation: Simulation,
+    window: Window,
+    books: StepBooks,
+    /// Reward of a request that breaks the objective, and factor on the other parts of the objective.
+    late: f64,
+    scale: f64,
+    mean_arrivals: f64,
+    tally: Tally,
+}
+
+impl Course {
+    fn new(episode: &Episode, seed: u64, facts: &Facts) -> Result<Course, SimulationError> {
+        let prepared = &episode.prepared;
+        let options = Options { arrivals: Some(Arc::clone(&episode.arrivals)), ..Options::default() };
+        let simulation = Simulation::with(prepared, seed, &options)?;
+        let judge = Judge::new(prepared.scenario.objective.clone(), None, None);
+        let books = StepBooks::new(judge, &simulation);
+        let telemetry = &prepared.scenario.telemetry;
+        let retention = Duration::from_secs(600).max(4 * telemetry.window.0);
+        let counted = episode.arrivals.partition_point(|&t| (t as f64) < episode.steps as f64 * facts.step_s * 1e9);
+        let mean_arrivals = (counted as f64 / episode.steps as f64).max(0.1);
+        let mean_load = mean_arrivals / facts.step_s / facts.saturation;
+        // The unit of reward: what the mean load would cost for a step, were pods not whole and always saturated.
+        let scale = facts.most / facts.preference.cost / mean_load.max(0.05);
+        Ok(Course {
+            window: Window::new(retention, &prepared.bounds),
+            simulation,
+            books,
+            // The objective weighs all requests of a run alike; a request's share of that, in the same unit.
+            late: facts.preference.violation / mean_arrivals * scale,
+            scale,
+            mean_arrivals,
+            tally: Tally::default(),
+        })
+    }
+
+    /// Plays on to the next decision, or to the end; the reward of what lies between.
+    fn advance(&mut self) -> Result<f64, SimulationError> {
+        let mut reward = 0.0;
+        loop {
+            match self.simulation.run()? {
+                Stop::Step => {
+                    self.window.push(&self.simulation.scraped(), self.simulation.now());
+                    let Some(outcome) = self.books.step(&self.simulation, None) else { continue };
+                    reward -= self.late * outcome.violations as f64;
+                    for &(part, value) in outcome.reward.parts().iter().filter(|(part, _)| *part != "violation") {
+                        reward += value * self.scale;
+                        if part == "cost" {
+                            self.tally.cost -= value;
+                        }
+                    }
+                    self.tally.late += outcome.violations;
+                    self.tally.ended += outcome.ended;
+                    self.tally.steps += 1;
+                }
+                // The step that ended at this instant has taken in its scrapes.
+                Stop::Control | Stop::End => {
+                    self.tally.reward += reward;
+                    return Ok(reward);
+                }
+                Stop::Row | Stop::WarmUpOver => {}
+            }
+        }
+    }
+
+    fn act(&mut self, decision: &Decision) {
+        if let Some(placement) = decision.placement {
+            self.simulation.place(placement);
+        }
+        for (number, verdict) in decision.pools.iter().enumerate() {
+            let wanted = match verdict {
+                Verdict::Hold { .. } => self.simulation.counts(number).desired,
+                Verdict::Scale { replicas, .. } => *replicas,
+            };
+            // Refused by the API: nothing changes, as on a cluster.
+            let _ = self.simulation.scale(number, wanted);
+        }
+    }
+
+    /// What an autoscaler sees now.
+    fn with_view<T>(&self, see: impl FnOnce(&View<'_>) -> T) -> T {
+        let (pools, pods) = (self.simulation.pool_views(), self.simulation.pod_views());
+        see(&View {
+            now: self.simulation.now(),
+            window: &self.window,
+            range: self.simulation.prepared().scenario.telemetry.window.0,
+            pools: &pools,
+            pods: &pods,
+        })
+    }
+}
+
+/// What any autoscaler makes of the episode of `seed`: the yardstick of training, for baselines.
+pub fn score(
+    distribution: &Distribution,
+    seed: u64,
+    build: &dyn Fn(&Arc<Prepared>) -> Result<Box<dyn Autoscaler>, AutoscalerError>,
+) -> Result<Tally, EnvironmentError> {
+    let failed = |error: &dyn std::fmt::Display| failed(seed, error);
+    let episode = distribution.episode(seed);
+    let facts = Facts::of(&episode.prepared).map_err(|e| failed(&e))?;
+    let mut course = Course::new(&episode, seed, &facts).map_err(|e| failed(&e))?;
+    let mut autoscaler = build(&episode.prepared).map_err(|e| failed(&e))?;
+    course.advance().map_err(|e| failed(&e))?;
+    course.tally = Tally::default();
+    for _ in 0..episode.steps {
+        let decision = course.with_view(|view| autoscaler.decide(view));
+        course.act(&decision);
+        course.advance().map_err(|e| failed(&e))?;
+    }
+    Ok(course.tally)
+}
+
+/// An episode as it goes on.
+struct Play {
+    episode: Episode,
+    course: Course,
+    eyes: ScaleFree,
+    teacher: Option<Teacher>,
+    step: usize,
+    waiting: f64,
+}
+
+/// An autoscaling environment.
+pub struct World {
+    distribution: Arc<Distribution>,
+    teaches: bool,
+    play: Option<Play>,
+    /// Scratch: pods ready at the end of each of the next steps.
+    ready: Vec<u32>,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("step", &self.play.as_ref().map(|p| p.step)).finish_non_exhaustive()
+    }
+}
+
+impl World {
+    /// An environment of `distribution`; with a teacher, if it `teaches`.
+    pub fn new(distribution: Arc<Distribution>, teaches: bool) -> Self {
+        World { distribution, teaches, play: None, ready: Vec::new() }
+    }
+
+    /// Figures of the episode so far.
+    pub fn tally(&self) -> Tally {
+        self.play.as_ref().map(|play| play.course.tally).unwrap_or_default()
+    }
+
+    fn begin(&mut self, seed: u64) -> Result<(), Box<dyn std::error::Error>> {
+        let episode = self.distribution.episode(seed);
+        let prepared = &episode.prepared;
+        let facts = Facts::of(prepared)?;
+        let course = Course::new(&episode, seed, &facts)?;
+        let teacher = self.teaches.then(|| teacher(&episode, &course, &facts)).transpose()?;
+        let eyes = ScaleFree::new(prepared, facts);
+        self.play = Some(Play { course, eyes, teacher, step: 0, waiting: 0.0, episode });
+        self.advance()?;
+        if let Some(play) = &mut self.play {
+            play.course.tally = Tally::default();
+        }
+        Ok(())
+    }
+
+    /// Plays on to the next decision, and looks; the reward of what lies between.
+    fn advance(&mut self) -> Result<f64, SimulationError> {
+        let Some(play) = &mut self.play else { return Ok(0.0) };
+        let reward = play.course.advance()?;
+        let eyes = &mut play.eyes;
+        play.course.with_view(|view| eyes.observe(view));
+        play.waiting = play.course.simulation.held(eyes.facts().pool).0 as f64;
+        Ok(reward)
+    }
+}
+
+/// The teacher of an episode.
+fn teacher(episode: &Episode, course: &Course, facts: &Facts) -> Result<Teacher, AutoscalerError> {
+    let fluid = Fluid::new(&episode.prepared, facts.pool)?;
+    let limits = episode.prepared.pools[facts.pool].config.limits;
+    let prices = Prices {
+        late: course.late,
+        pod_step: facts.preference.cost / facts.most * course.scale,
+        churn: facts.preference.churn / f64::from(limits.max_replicas) * course.scale,
+    };
+    let bin_s = facts.step_s / BINS as f64;
+    let last_s = episode.arrivals.last().map_or(0.0, |&t| t as f64 * 1e-9);
+    let mut bins = vec![0.0; ((last_s / facts.step_s) as usize).max(episode.steps) * BINS];
+    for &time in episode.arrivals.iter() {
+        if let Some(bin) = bins.get_mut((time as f64 * 1e-9 / bin_s) as usize) {
+            *bin += 1.0;
+        }
+    }
+    let lead = (facts.cold_start_steps().ceil() as usize).clamp(1, 8);
+    Ok(Teacher::new(fluid, prices, bins, bin_s, lead, limits.min_replicas))
+}
+
+fn failed(seed: u64, error: &dyn std::fmt::Display) -> EnvironmentError {
+    EnvironmentError { seed, reason: error.to_string() }
+}
+
+impl Environment for World {
+    fn space(&self) -> Space {
+        Space {
+            observation: ScaleFree::names().len(),
+            privileged: PRIVILEGED,
+            heads: HEADS.to_vec(),
+            teacher: self.teaches,
+        }
+    }
+
+    fn reset(&mut self, seed: u64) -> Result<(), EnvironmentError> {
+        self.begin(seed).map_err(|e| failed(seed, &e))
+    }
+
+    fn look(&mut self, look: Look<'_>) {
+        let Some(play) = &mut self.play else { return };
+        look.observation.copy_from_slice(play.eyes.features());
+        look.mask.copy_from_slice(play.eyes.mask());
+        look.privileged.fill(0.0);
+        let Some(teacher) = &play.teacher else { return };
+        let counts = play.course.simulation.counts(play.eyes.facts().pool);
+        play.eyes.outlook(teacher.lead(), &mut self.ready);
+        let state = State {
+            // The first decision is at the end of the first step.
+            step: play.step + 1,
+            desired: counts.desired,
+            ready: &self.ready,
+            backlog: play.waiting,
+        };
+        for (ahead, to) in look.privileged[..AHEAD].iter_mut().enumerate() {
+            *to = ((teacher.arrivals(state.step + ahead) + 1.0) / (play.course.mean_arrivals + 1.0)).ln() as f32;
+        }
+        let outlook = teacher.outlook(&state) - teacher.outlook(&State { step: state.step + 40, ..state });
+        look.privileged[AHEAD] = (outlook / 40.0) as f32;
+        look.privileged[AHEAD + 1] = (1.0 + play.waiting / play.course.mean_arrivals).ln() as f32;
+        look.privileged[AHEAD + 2] = play.course.late.ln() as f32;
+        if play.eyes.has_data() {
+            teacher.costs(&state, play.eyes.targets(), &play.eyes.mask()[..HEADS[0]], look.teacher);
+        } else {
+            look.teacher.fill(f32::NAN);
+        }
+    }
+
+    fn step(&mut self, action: &[u32]) -> Result<Transition, EnvironmentError> {
+        let Some(play) = &mut self.play else {
+            return Err(EnvironmentError { seed: 0, reason: "a step before any reset".into() });
+        };
+        let eyes = &play.eyes;
+        let decision = play.course.with_view(|view| eyes.decide(view, action));
+        play.course.act(&decision);
+        play.step += 1;
+        let (last, seed) = (play.step >= play.episode.steps, play.course.simulation.prepared().scenario.seed);
+        let reward = self.advance().map_err(|e| failed(seed, &e))?;
+        Ok(Transition { reward: reward as f32, end: last.then_some(End::Truncated) })
+    }
+
+    fn kind(&self) -> &str {
+        self.play.as_ref().map_or("", |play| play.episode.family.name())
+    }
+}
