@@ -10,6 +10,7 @@ use crate::control::Autoscaler;
 use crate::oracle::{Effort, ForesightConfig};
 use crate::prepared::Prepared;
 use crate::scenario::Scenario;
+use crate::tune::Kind;
 
 /// Makes an autoscaler for runs of what was prepared, a new one for each run.
 pub type Build = dyn Fn(&Arc<Prepared>) -> Result<Box<dyn Autoscaler>, AutoscalerError> + Send + Sync;
@@ -87,7 +88,8 @@ impl Contender {
         Ok(Contender::File(stem, config))
     }
 
-    /// Those that `kisim tune` wrote: a file, a folder of them, or `KIND=FILE`, which insists on a kind.
+    /// Those that `kisim tune` wrote: a file, a folder of them, or `KIND=FILE`, which insists on a kind; so does a file
+    /// that is called `KIND-tuned`.
     pub fn tuned(argument: &str, scenario: &Scenario) -> Result<Vec<Contender>, AutoscalerError> {
         let (kind, path) = match argument.split_once('=') {
             Some((kind, path)) => (Some(kind), Path::new(path)),
@@ -109,6 +111,8 @@ impl Contender {
         }
         let load = |file: &PathBuf| {
             let contender = Contender::load(file, scenario)?;
+            let own = |kind: &&Kind| file.file_name().is_some_and(|name| *name == *kind.file());
+            let kind = kind.or_else(|| Kind::ALL.iter().find(own).map(|kind| kind.name()));
             if let Contender::File(_, config) = &contender
                 && let Some(kind) = kind.filter(|&kind| kind != config.kind())
             {
