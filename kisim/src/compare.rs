@@ -69,6 +69,9 @@ pub fn compare(
                 Contender::Autoscaler(config) | Contender::File(_, config) => {
                     run(prepared, config, seeds[s], keep, &told)?
                 }
+                Contender::Policy { build, .. } => {
+                    run_with(prepared, build(prepared)?.as_mut(), seeds[s], keep, &told)?
+                }
                 Contender::Foresight(config) => {
                     let record = ArrivalRecord::of(prepared, seeds[s])?;
                     let mut foresight = Foresight::new(prepared, &record, config)?;

@@ -42,6 +42,14 @@ pub enum ConfigError {
         /// What it may say.
         expected: String,
     },
+    /// No such published pattern.
+    #[error("pattern {found:?}: expected one of {expected}")]
+    UnknownPattern {
+        /// The name given.
+        found: String,
+        /// The names there are.
+        expected: String,
+    },
     /// No such profile.
     #[error("unknown profile {found:?}: expected the path of a .toml file, or one of {expected}")]
     UnknownProfile {

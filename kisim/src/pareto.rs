@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::autoscaler::AutoscalerConfig;
 use crate::compare::seeds_from;
-use crate::contender::Contender;
+use crate::contender::{Build, Contender};
 use crate::oracle::{ArrivalRecord, Foresight, ForesightConfig};
 use crate::prepared::Prepared;
 use crate::report::{Estimate, Summary, mean_interval};
@@ -254,10 +254,21 @@ struct Plan {
     settings: Vec<(f64, Setting)>,
 }
 
-#[derive(PartialEq)]
 enum Setting {
     Autoscaler(AutoscalerConfig),
     Foresight(ForesightConfig),
+    Policy(Arc<Build>),
+}
+
+impl PartialEq for Setting {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Setting::Autoscaler(a), Setting::Autoscaler(b)) => a == b,
+            (Setting::Foresight(a), Setting::Foresight(b)) => a == b,
+            (Setting::Policy(a), Setting::Policy(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
 }
 
 impl Plan {
@@ -298,6 +309,11 @@ impl Plan {
                 }
                 (config.name(), Parameter::Headroom)
             }
+            // What its headroom would be, only its own crate knows.
+            Contender::Policy { build, .. } => {
+                add(1.0, Setting::Policy(Arc::clone(build)));
+                (contender.name(), Parameter::Headroom)
+            }
             Contender::Hindsight(_) => return Err(ParetoError::NoParameter { found: contender.name() }),
         };
         Ok(Plan { name, parameter, settings })
@@ -314,6 +330,7 @@ impl Setting {
                 let mut foresight = Foresight::new(prepared, &record, config)?;
                 run_with(prepared, &mut foresight, seed, keep, progress)?
             }
+            Setting::Policy(build) => run_with(prepared, build(prepared)?.as_mut(), seed, keep, progress)?,
         };
         Ok(result.summary)
     }

@@ -286,6 +286,22 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// A scenario by what the command line calls it: `default`, `paper` (its ramp), `paper:PATTERN`, or the path of a file.
+    pub fn named(name: &str) -> Result<Scenario, ConfigError> {
+        match (name, name.strip_prefix("paper:")) {
+            ("default", _) => Scenario::builtin(),
+            ("paper", _) => Scenario::pattern(Pattern::Ramp),
+            (_, Some(pattern)) => match Pattern::ALL.into_iter().find(|p| p.name() == pattern) {
+                Some(pattern) => Scenario::pattern(pattern),
+                None => Err(ConfigError::UnknownPattern {
+                    found: pattern.to_owned(),
+                    expected: Pattern::ALL.map(Pattern::name).join(", "),
+                }),
+            },
+            (path, None) => Scenario::load(Path::new(path)),
+        }
+    }
+
     fn field(&self, field: impl Into<String>, found: impl ToString, expected: impl Into<String>) -> ConfigError {
         ConfigError::Field {
             origin: self.origin.clone(),

@@ -279,6 +279,90 @@ fn bad_arguments_and_files_are_refused() {
     }
 }
 
+/// A HorizontalPodAutoscaler with `lines` in its spec and one metric.
+fn hpa(lines: &str, metric: &str) -> String {
+    format!(
+        "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {{ name: a }}\nspec:\n  \
+         scaleTargetRef: {{ apiVersion: apps/v1, kind: Deployment, name: a }}\n  maxReplicas: 6\n{lines}  \
+         metrics:\n  - {metric}\n"
+    )
+}
+
+#[test]
+fn manifests_are_refused_with_their_file_and_field() {
+    const CPU: &str = "{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}";
+    const OTHER: &str = "{type: Pods, pods: {metric: {name: gpu}, target: {type: AverageValue, averageValue: 5}}}";
+    let folder = tempfile::tempdir().expect("folder");
+    let scenario = small(folder.path(), str::to_owned);
+    let good = hpa("", CPU);
+    let scaled = "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: { name: a }\nspec:\n  \
+                  scaleTargetRef: { name: a }\n  triggers:\n  - {type: cpu, metricType: Utilization, metadata: {value: '50'}}\n";
+    let revision = "apiVersion: serving.knative.dev/v1\nkind: Revision\nmetadata:\n  name: a\n  annotations: \
+                    {autoscaling.knative.dev/target: '8'}\nspec:\n  containers: [{image: a}]\n";
+    let twice =
+        "{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 5, averageValue: 5}}}";
+    let policy = |text: &str| hpa(&format!("  behavior: {{scaleUp: {{{text}}}}}\n"), CPU);
+    let rows = [
+        // Another kind, or none.
+        (good.replace("HorizontalPodAutoscaler", "Deployment"), "field kind: found Deployment, expected HorizontalPod"),
+        ("a: b\n".to_owned(), "field kind: found nothing"),
+        ("a: [\n".to_owned(), "line 2"),
+        // Another version.
+        (good.replace("autoscaling/v2", "autoscaling/v1"), "apiVersion is `autoscaling/v1`, expected `autoscaling/v2`"),
+        (scaled.replace("v1alpha1", "v1"), "apiVersion is `keda.sh/v1`, expected `keda.sh/v1alpha1`"),
+        (revision.replace("dev/v1\n", "dev/v2\n"), "apiVersion"),
+        // Unknown fields.
+        (hpa("  maxReplica: 5\n", CPU), "unknown field `maxReplica`, expected one of"),
+        (scaled.replace("triggers", "idleReplicas: 0\n  triggers"), "unknown field `idleReplicas`, expected one of"),
+        (revision.replace("/target", "/targets"), "autoscaling.knative.dev/targets"),
+        // A metric that is not offered, with those that are.
+        (
+            hpa("", OTHER),
+            "spec.metrics[0].pods.metric.name: found metric \"gpu\", expected one that the simulation offers: DCGM_FI",
+        ),
+        (scaled.replace("type: cpu", "type: memory"), "memory"),
+        // What does not go together.
+        (policy("policies: []"), "spec.behavior.scaleUp.policies is empty, expected at least one policy"),
+        (
+            policy("policies: [{type: Pods, value: 0, periodSeconds: 15}]"),
+            "spec.behavior.scaleUp.policies[0].value is 0, expected above 0",
+        ),
+        (
+            policy("policies: [{type: Pods, value: 1, periodSeconds: 1801}]"),
+            "spec.behavior.scaleUp.policies[0].periodSeconds is 1801, expected 1 to 1800",
+        ),
+        (policy("selectPolicy: Most"), "spec.behavior.scaleUp.selectPolicy: unknown variant `Most`"),
+        (policy("selectPolicy: Min, selectPolicy: Max"), "duplicate"),
+        (hpa("  minReplicas: 7\n", CPU), "spec.maxReplicas is 6, expected at least spec.minReplicas, which is 7"),
+        (hpa("", twice), "spec.metrics[0].resource.target.averageValue is present, expected either it or averageUtil"),
+        (
+            scaled.replace("triggers", "minReplicaCount: 1\n  idleReplicaCount: 2\n  triggers"),
+            "spec.idleReplicaCount is 2, expected less than spec.minReplicaCount, which is 1",
+        ),
+    ];
+    let path = folder.path().join("mine.yaml");
+    let file = path.to_str().expect("UTF-8");
+    for (text, part) in rows {
+        std::fs::write(&path, &text).expect("writable");
+        for arguments in [["run", &scenario, "--autoscaler", file], ["compare", &scenario, "--tuned", file]] {
+            let message = refusal(&arguments);
+            assert_eq!(message.lines().count(), 1, "{message}");
+            assert!(message.contains("mine.yaml") && message.contains(part), "{part:?} in {message:?}");
+        }
+    }
+    // A tuned file for another autoscaler, by what is asked for or by its own name.
+    std::fs::write(&path, &good).expect("writable");
+    let asked = refusal(&["compare", &scenario, "--tuned", &format!("keda={file}")]);
+    assert!(asked.ends_with("mine.yaml, field kind: found an autoscaler of kind hpa, expected keda"), "{asked}");
+    let called = folder.path().join("kpa-tuned.yaml");
+    std::fs::write(&called, &good).expect("writable");
+    let message = refusal(&["compare", &scenario, "--tuned", folder.path().to_str().expect("UTF-8")]);
+    assert!(
+        message.ends_with("kpa-tuned.yaml, field kind: found an autoscaler of kind hpa, expected kpa"),
+        "{message}"
+    );
+}
+
 #[test]
 fn calibrate_writes_a_profile_that_runs() {
     let folder = tempfile::tempdir().expect("folder");

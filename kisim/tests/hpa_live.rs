@@ -16,7 +16,17 @@ use kisim::hpa::{ControllerSettings, Hpa, HpaInputs, HpaSpec, MetricInput, PodMe
 use kisim::time::SimTime;
 use serde_json::Value;
 
-/// How many decisions the recordings hold.
+/// The recordings that were published together, and how many decisions they hold. There may be others.
+const RECORDINGS: [&str; 8] = [
+    "fast-behavior.json",
+    "missing.json",
+    "noise-at-tolerance.json",
+    "ramp.json",
+    "slow-pods.json",
+    "spike.json",
+    "up-window.json",
+    "value-target.json",
+];
 const DECISIONS: usize = 1432;
 
 /// The recorded times are those of the metric's query. The controller reads its clock after the
@@ -121,20 +131,34 @@ fn every_recorded_decision_comes_out_the_same() -> Result<(), Box<dyn Error>> {
         )?;
         return Ok(());
     }
-    let (mut decisions, mut otherwise) = (0, Vec::new());
+    let (mut decisions, mut published, mut otherwise) = (0, 0, Vec::new());
+    let mut missing = RECORDINGS.to_vec();
     for entry in std::fs::read_dir(&folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "json") {
             let file = path.display().to_string();
             let text = std::fs::read_to_string(&path)?;
+            let before = missing.len();
+            missing.retain(|name| !path.ends_with(name));
             for latency in RESCALE {
                 let (count, differ) = replay(&text, &file, latency)?;
                 decisions += count;
+                published += if missing.len() < before { count } else { 0 };
                 otherwise.extend(differ);
             }
         }
     }
+    let runs = RESCALE.len();
+    let right = decisions - otherwise.len();
+    writeln!(
+        std::io::stderr(),
+        "\nthe real controller's decisions: {right} of {decisions} came out the same ({} recorded, {runs} latencies)",
+        decisions / runs
+    )?;
     assert!(otherwise.is_empty(), "{}", otherwise.join("\n"));
-    assert_eq!(decisions, DECISIONS * RESCALE.len(), "decisions recorded");
+    assert!(decisions > 0, "no recordings in {}", folder.display());
+    if missing.is_empty() {
+        assert_eq!(published, DECISIONS * runs, "decisions recorded");
+    }
     Ok(())
 }

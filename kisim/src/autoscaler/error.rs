@@ -54,4 +54,13 @@ pub enum AutoscalerError {
         /// What was asked for.
         expected: String,
     },
+    /// A folder holds no tuned autoscalers.
+    #[error("{folder}: found no file named *-tuned.yaml or *-tuned.toml, expected what kisim tune writes")]
+    NoTuned {
+        /// The folder.
+        folder: String,
+    },
+    /// An autoscaler of another crate says why.
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }

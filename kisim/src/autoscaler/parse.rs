@@ -10,6 +10,7 @@ use super::error::AutoscalerError;
 use super::metrics::HpaMetric;
 use super::predictive::PredictiveConfig;
 use crate::config::{ConfigError, parse_toml, read_file};
+use crate::hpa::ManifestError;
 use crate::scenario::Scenario;
 
 const METRICS: &str = "one of utilization, cpu, queue, in_flight, rate";
@@ -103,7 +104,7 @@ impl AutoscalerConfig {
             })?;
             return Ok(config);
         }
-        let kind = kind_of(&text);
+        let kind = kind_of(&text).map_err(|e| ManifestError::Syntax { file: file.clone(), detail: e.to_string() })?;
         let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let manifests = BTreeMap::from([(primary_pool(scenario).to_owned(), Manifest::File(whole))]);
         match kind.as_str() {
@@ -140,10 +141,10 @@ struct File {
 }
 
 /// The kind that the first document names, whatever else is in it: its own reader will say what is wrong.
-fn kind_of(text: &str) -> String {
+fn kind_of(text: &str) -> Result<String, serde_norway::Error> {
     let first = serde_norway::Deserializer::from_str(text).next();
-    let value = first.and_then(|document| serde_norway::Value::deserialize(document).ok());
-    value.and_then(|value| Some(value.get("kind")?.as_str()?.to_owned())).unwrap_or_default()
+    let value = first.map(serde_norway::Value::deserialize).transpose()?;
+    Ok(value.and_then(|value| Some(value.get("kind")?.as_str()?.to_owned())).unwrap_or_default())
 }
 
 fn fixed(numbers: &str, scenario: &Scenario) -> Result<AutoscalerConfig, String> {

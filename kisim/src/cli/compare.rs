@@ -1,16 +1,14 @@
 //! `kisim compare`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use kisim::autoscaler::AutoscalerError;
-use kisim::compare::{Comparison, compare};
+use kisim::compare::compare;
 use kisim::contender::Contender;
-use kisim::plot;
 use kisim::prepared::Prepared;
-use kisim::report::{comparison_table, write_atomically, write_timeline};
+use kisim::report::{comparison_table, write_comparison};
 use kisim::scenario::Scenario;
 
 use super::progress::Bar;
@@ -50,7 +48,7 @@ pub(crate) fn main(args: &CompareArgs, seed: Option<u64>, format: Format) -> Res
     let mut configs: Vec<Contender> =
         args.autoscalers.iter().map(|a| Contender::parse(a, &scenario)).collect::<Result<_, _>>()?;
     for tuned in &args.tuned {
-        configs.extend(tuned_ones(tuned, &scenario)?);
+        configs.extend(Contender::tuned(tuned, &scenario)?);
     }
     if args.autoscalers.is_empty() {
         let mut all = defaults(&scenario, args.tuned.is_empty());
@@ -66,7 +64,7 @@ pub(crate) fn main(args: &CompareArgs, seed: Option<u64>, format: Format) -> Res
     let took = bar.finish();
     let result = result?;
     if let Some(out) = &args.out {
-        write_all(out, &prepared, &result)?;
+        write_comparison(out, &prepared, &result)?;
         super::note(&format!("wrote {}", out.display()));
     }
     match format {
@@ -111,70 +109,4 @@ fn defaults(scenario: &Scenario, untuned: bool) -> Vec<Contender> {
         }
     }
     configs
-}
-
-/// The tuned autoscalers that `argument` names: a file, a folder of them, or KIND=FILE.
-fn tuned_ones(argument: &str, scenario: &Scenario) -> Result<Vec<Contender>> {
-    let (kind, path) = match argument.split_once('=') {
-        Some((kind, path)) => (Some(kind), Path::new(path)),
-        None => (None, Path::new(argument)),
-    };
-    let mut files = vec![path.to_owned()];
-    if path.is_dir() {
-        let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
-        files = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        files.retain(|file| {
-            let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            name.ends_with("-tuned.yaml") || name.ends_with("-tuned.toml")
-        });
-        files.sort();
-        anyhow::ensure!(
-            !files.is_empty(),
-            "--tuned {}: found no file named *-tuned.yaml or *-tuned.toml, expected what kisim tune writes",
-            path.display()
-        );
-    }
-    let load = |file: &PathBuf| {
-        let contender = Contender::load(file, scenario)?;
-        if let Contender::File(_, config) = &contender
-            && let Some(kind) = kind.filter(|&kind| kind != config.kind())
-        {
-            return Err(AutoscalerError::Kind {
-                file: file.display().to_string(),
-                found: format!("an autoscaler of kind {}", config.kind()),
-                expected: kind.to_owned(),
-            }
-            .into());
-        }
-        Ok(contender)
-    };
-    files.iter().map(load).collect()
-}
-
-fn write_all(out: &Path, prepared: &Prepared, result: &Comparison) -> Result<()> {
-    let slo_ms = prepared.scenario.slo.latency.as_secs_f64() * 1e3;
-    let mut series = Vec::new();
-    for autoscaler in &result.autoscalers {
-        let name = autoscaler.name.replace([':', '+', '=', '/', ' ', '(', ')'], "-");
-        write_timeline(&out.join(format!("timeline-{name}.csv")), &autoscaler.rows)?;
-        series.push(plot::ComparedRun {
-            name: autoscaler.name.clone(),
-            ready: autoscaler.rows.iter().map(|r| r.pools.iter().map(|p| f64::from(p.ready)).sum()).collect(),
-            p95_ms: autoscaler.rows.iter().map(|r| r.p95_ms).collect(),
-        });
-    }
-    let first = result.autoscalers.first().map(|a| a.rows.as_slice()).unwrap_or_default();
-    let svg = plot::compare(&plot::ComparePlot {
-        title: format!("{}, seed {}", result.scenario, result.seeds.first().copied().unwrap_or_default()),
-        time_s: first.iter().map(|r| r.time_s).collect(),
-        offered_rps: first.iter().map(|r| r.arrival_rate).collect(),
-        slo_ms,
-        runs: series,
-    })?;
-    write_atomically(&out.join("compare.svg"), |file| file.write_all(svg.as_bytes()))?;
-    write_atomically(&out.join("comparison.json"), |file| {
-        serde_json::to_writer_pretty(&mut *file, result)?;
-        file.write_all(b"\n")
-    })?;
-    Ok(())
 }

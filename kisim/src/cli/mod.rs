@@ -13,7 +13,7 @@ mod tune;
 mod validate;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -125,18 +125,7 @@ struct Changes {
 impl Changes {
     /// Loads the scenario that `name` refers to, changed.
     fn load(&self, name: &str, seed: Option<u64>) -> Result<Scenario> {
-        let mut scenario = match name {
-            "default" => Scenario::builtin()?,
-            "paper" => Scenario::pattern(Pattern::Ramp)?,
-            name => match name.strip_prefix("paper:") {
-                Some(pattern) => {
-                    let found = Pattern::ALL.into_iter().find(|p| p.name() == pattern);
-                    let names = Pattern::ALL.map(Pattern::name).join(", ");
-                    Scenario::pattern(found.with_context(|| format!("pattern {pattern:?}: expected one of {names}"))?)?
-                }
-                None => Scenario::load(Path::new(name))?,
-            },
-        };
+        let mut scenario = Scenario::named(name)?;
         if let Some(trace) = &self.trace {
             let absolute = std::path::absolute(trace).with_context(|| format!("cannot resolve {}", trace.display()))?;
             let path = Some(absolute);

@@ -127,6 +127,15 @@ impl Forecaster {
         self.members.iter().zip(&self.records).map(|(member, record)| (member.name(), record.score()))
     }
 
+    /// The models with what each says now, in units of the series, and its discounted mean loss; as [`Self::scores`]
+    /// in the same order. A model that cannot say anything yet is left out.
+    pub fn says(&self) -> impl Iterator<Item = (ModelName, f64, Option<f64>)> + '_ {
+        let models = self.members.iter().zip(&self.says).zip(&self.records);
+        models
+            .filter(|((_, says), _)| says.is_finite())
+            .map(|((member, &says), record)| (member.name(), says, record.score()))
+    }
+
     fn advance(&mut self, value: Option<f64>) {
         self.history.push(value);
         self.truth.push(self.step, value);

@@ -344,6 +344,14 @@ proptest! {
             for (name, score) in forecaster.scores() {
                 prop_assert!(score.is_none_or(f64::is_finite), "{name}: {score:?}");
             }
+            let scores: Vec<_> = forecaster.scores().collect();
+            for (name, says, score) in forecaster.says() {
+                prop_assert!(says.is_finite() && scores.contains(&(name, score)), "{name}: {says}");
+            }
+            if let Some(forecast) = forecaster.forecast(q) {
+                let said = forecaster.says().find(|(name, ..)| *name == forecast.model);
+                prop_assert_eq!(said.map(|s| s.1), Some(forecast.value));
+            }
         }
     }
 

@@ -41,7 +41,22 @@ impl Weights {
     }
 }
 
-/// A pool as a pipe that is as wide as its pods.
+/// A pool as a pipe that is as wide as its pods: so many requests a second pass, the rest waits, and what waits longer
+/// than the objective leaves room for is late. It knows neither batches nor chance; [`Hindsight`](super::Hindsight) and
+/// [`Foresight`](super::Foresight) take their first plans from it, and whoever learns from the future may.
+///
+/// ```
+/// use kisim::oracle::Fluid;
+/// use kisim::prepared::Prepared;
+/// let prepared = Prepared::new(kisim::scenario::Scenario::builtin()?)?;
+/// let fluid = Fluid::new(&prepared, prepared.primary_pool())?;
+/// // One pod meets twice what it takes: half of that remains after a second.
+/// let (backlog, late) = fluid.step(0.0, 2.0 * fluid.rate(1), 1, 1.0);
+/// assert!((backlog - fluid.rate(1)).abs() < 1e-6 && late < backlog);
+/// // One that nobody needs leaves nothing behind.
+/// assert_eq!(fluid.step(0.0, fluid.rate(fluid.most()), fluid.most(), 1.0), (0.0, 0.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fluid {
     /// Requests a second that so many pods take.
@@ -78,12 +93,12 @@ impl Fluid {
         })
     }
 
-    /// The most pods it knows of.
+    /// The most pods it knows of: the pool's limit.
     pub fn most(&self) -> u32 {
         self.rates.len() as u32 - 1
     }
 
-    /// The rate that `pods` take, requests a second.
+    /// The rate that `pods` take with hardly a violation, requests a second; that of the most for more than it knows of.
     pub fn rate(&self, pods: u32) -> f64 {
         self.rates[(pods as usize).min(self.rates.len() - 1)]
     }

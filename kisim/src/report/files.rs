@@ -3,8 +3,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::compare::Comparison;
 use crate::ledger::RequestRecord;
 use crate::pareto::Pareto;
+use crate::plot;
+use crate::prepared::Prepared;
 use crate::report::{Estimate, Row};
 
 /// Why a file could not be written.
@@ -53,6 +56,35 @@ pub fn write_csv_atomically(
         let mut writer = csv::Writer::from_writer(out);
         fill(&mut writer).map_err(std::io::Error::other)?;
         writer.flush()
+    })
+}
+
+/// Writes a comparison to `folder`: each autoscaler's timeline, `compare.svg` and, last, `comparison.json`.
+pub fn write_comparison(folder: &Path, prepared: &Prepared, result: &Comparison) -> Result<(), OutputError> {
+    let mut runs = Vec::new();
+    for autoscaler in &result.autoscalers {
+        let name = autoscaler.name.replace([':', '+', '=', '/', ' ', '(', ')'], "-");
+        write_timeline(&folder.join(format!("timeline-{name}.csv")), &autoscaler.rows)?;
+        runs.push(plot::ComparedRun {
+            name: autoscaler.name.clone(),
+            ready: autoscaler.rows.iter().map(|r| r.pools.iter().map(|p| f64::from(p.ready)).sum()).collect(),
+            p95_ms: autoscaler.rows.iter().map(|r| r.p95_ms).collect(),
+        });
+    }
+    let first = result.autoscalers.first().map(|a| a.rows.as_slice()).unwrap_or_default();
+    let sheet = plot::ComparePlot {
+        title: format!("{}, seed {}", result.scenario, result.seeds.first().copied().unwrap_or_default()),
+        time_s: first.iter().map(|r| r.time_s).collect(),
+        offered_rps: first.iter().map(|r| r.arrival_rate).collect(),
+        slo_ms: prepared.scenario.slo.latency.as_secs_f64() * 1e3,
+        runs,
+    };
+    write_atomically(&folder.join("compare.svg"), |file| {
+        file.write_all(plot::compare(&sheet).map_err(std::io::Error::other)?.as_bytes())
+    })?;
+    write_atomically(&folder.join("comparison.json"), |file| {
+        serde_json::to_writer_pretty(&mut *file, result)?;
+        file.write_all(b"\n")
     })
 }
 

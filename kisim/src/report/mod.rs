@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use files::{OutputError, write_atomically, write_csv_atomically, write_pareto, write_requests, write_timeline};
+pub use files::{
+    OutputError, write_atomically, write_comparison, write_csv_atomically, write_pareto, write_requests, write_timeline,
+};
 pub use stats::{Estimate, PairedDifference, mean_interval, paired_difference};
 pub use tables::{comparison_table, number, pareto_table, summary_table};
 
