@@ -2,4 +2,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod actor;
+#[cfg(feature = "trainer")]
+pub mod device;
 pub mod environment;
+pub mod heads;
+pub mod network;
+pub mod normaliser;
+#[cfg(feature = "trainer")]
+pub mod ppo;
