@@ -337,6 +337,9 @@ impl<E: Environment> Trainer<E> {
         rollout.truncated.clear();
         rollout.last_rows.clear();
         for time in 0..config.steps_per_rollout {
+            for (index, slot) in slots.iter().enumerate() {
+                check_finite(self.update, &slot.row, |at| feature(space, at, index))?;
+            }
             // As Gymnasium does: statistics take in a step's observations before these are normalised.
             if config.normalise_observations {
                 observations.update(slots.iter().map(|slot| slot.row.as_slice()));
@@ -348,13 +351,7 @@ impl<E: Environment> Trainer<E> {
             };
             let start = time * n;
             for (index, slot) in slots.iter().enumerate() {
-                let row = &mut rollout.rows[(start + index) * stride..][..stride];
-                normalise(&slot.row, row);
-                // A sum is finite if all are: one check a row, not one a number.
-                if !row.iter().sum::<f32>().is_finite() {
-                    let names = |at: usize| feature(space, at, index);
-                    check_finite(self.update, row, names)?;
-                }
+                normalise(&slot.row, &mut rollout.rows[(start + index) * stride..][..stride]);
                 rollout.keep_look(start + index, slot);
             }
             engine.logits(&rollout.rows[start * stride..], stride, n, logits)?;
@@ -368,8 +365,8 @@ impl<E: Environment> Trainer<E> {
                     let at = rollout.last_rows.len();
                     rollout.truncated.push(start + index);
                     rollout.last_rows.resize(at + stride, 0.0);
+                    check_finite(self.update, &slot.last_row, |at| feature(space, at, index))?;
                     normalise(&slot.last_row, &mut rollout.last_rows[at..]);
-                    check_finite(self.update, &rollout.last_rows[at..], |at| feature(space, at, index))?;
                 }
                 if !slot.reward.is_finite() {
                     let tensor = format!("the reward of environment {index}");
@@ -377,7 +374,8 @@ impl<E: Environment> Trainer<E> {
                 }
             }
             if time + 1 == config.steps_per_rollout {
-                for (slot, row) in slots.iter().zip(rollout.after.chunks_exact_mut(stride)) {
+                for (index, (slot, row)) in slots.iter().zip(rollout.after.chunks_exact_mut(stride)).enumerate() {
+                    check_finite(self.update, &slot.row, |at| feature(space, at, index))?;
                     normalise(&slot.row, row);
                 }
             }
