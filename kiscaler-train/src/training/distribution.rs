@@ -48,6 +48,8 @@ pub struct DistributionConfig {
     pub faults: f64,
     /// Share of services with a pool of CPU pods.
     pub bridges: f64,
+    /// Factor on what a late request costs, to the teacher: it knows what comes and needs no reserve, its pupils do.
+    pub caution: f64,
 }
 
 impl Default for DistributionConfig {
@@ -65,6 +67,7 @@ impl Default for DistributionConfig {
             load: (0.04, 0.5),
             faults: 0.2,
             bridges: 0.1,
+            caution: 2.0,
         }
     }
 }
@@ -139,6 +142,11 @@ impl Distribution {
         Ok(Distribution { config: config.clone(), services })
     }
 
+    /// What is drawn from.
+    pub fn config(&self) -> &DistributionConfig {
+        &self.config
+    }
+
     /// The episode of `seed`.
     pub fn episode(&self, seed: u64) -> Episode {
         let mut rng = stream(seed, Purpose::Policy, 1);
@@ -207,6 +215,7 @@ impl DistributionConfig {
             ("saturation", self.saturation),
             ("slack", self.slack),
             ("load", self.load),
+            ("caution", (self.caution, self.caution)),
         ] {
             if !(low.is_finite() && high.is_finite() && low > 0.0 && high >= low) {
                 return bad(field, format!("{:?}", (low, high)), "numbers above 0, the second not less than the first");

@@ -12,7 +12,7 @@ use kisim::oracle::Fluid;
 const LEVELS: usize = 12;
 
 /// Parts of a control step.
-pub const BINS: usize = 3;
+pub const BINS: usize = 5;
 
 /// What things cost, in units of the reward.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -201,6 +201,12 @@ impl Teacher {
     /// Cost to go of the state, for the critic.
     pub fn outlook(&self, state: &State<'_>) -> f64 {
         self.value(&self.kept, state.step, state.ready[0], state.backlog)
+    }
+
+    /// What a step of the first `steps` costs on average, at best, from the number of pods that begins best.
+    pub fn at_best(&self, steps: usize) -> f64 {
+        let from = |step| (0..self.pods as u32).map(|pods| self.value(&self.to_go, step, pods, 0.0)).fold(f64::INFINITY, f64::min);
+        (from(0) - from(steps)).max(0.0) / steps.max(1) as f64
     }
 
     /// Arrivals of the step `ahead` of `step`.

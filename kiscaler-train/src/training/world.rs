@@ -159,7 +159,10 @@ struct Play {
     episode: Episode,
     course: Course,
     eyes: ScaleFree,
-    teacher: Option<Teacher>,
+    teacher: Teacher,
+    /// What an episode is worth: one over what the teacher would pay for a step, so that no kind of episode drowns the
+    /// others.
+    worth: f64,
     step: usize,
     waiting: f64,
 }
@@ -195,9 +198,10 @@ impl World {
         let prepared = &episode.prepared;
         let facts = Facts::of(prepared)?;
         let course = Course::new(&episode, seed, &facts)?;
-        let teacher = self.teaches.then(|| teacher(&episode, &course, &facts)).transpose()?;
+        let teacher = teacher(&episode, &course, &facts, self.distribution.config().caution)?;
+        let worth = 1.0 / teacher.at_best(episode.steps).max(1.0);
         let eyes = ScaleFree::new(prepared, facts);
-        self.play = Some(Play { course, eyes, teacher, step: 0, waiting: 0.0, episode });
+        self.play = Some(Play { course, eyes, teacher, worth, step: 0, waiting: 0.0, episode });
         self.advance()?;
         if let Some(play) = &mut self.play {
             play.course.tally = Tally::default();
@@ -217,11 +221,11 @@ impl World {
 }
 
 /// The teacher of an episode.
-fn teacher(episode: &Episode, course: &Course, facts: &Facts) -> Result<Teacher, AutoscalerError> {
+fn teacher(episode: &Episode, course: &Course, facts: &Facts, caution: f64) -> Result<Teacher, AutoscalerError> {
     let fluid = Fluid::new(&episode.prepared, facts.pool)?;
     let limits = episode.prepared.pools[facts.pool].config.limits;
     let prices = Prices {
-        late: course.late,
+        late: course.late * caution,
         pod_step: facts.preference.cost / facts.most * course.scale,
         churn: facts.preference.churn / f64::from(limits.max_replicas) * course.scale,
     };
@@ -260,7 +264,7 @@ impl Environment for World {
         look.observation.copy_from_slice(play.eyes.features());
         look.mask.copy_from_slice(play.eyes.mask());
         look.privileged.fill(0.0);
-        let Some(teacher) = &play.teacher else { return };
+        let teacher = &play.teacher;
         let counts = play.course.simulation.counts(play.eyes.facts().pool);
         play.eyes.outlook(teacher.lead(), &mut self.ready);
         let state = State {
@@ -274,11 +278,17 @@ impl Environment for World {
             *to = ((teacher.arrivals(state.step + ahead) + 1.0) / (play.course.mean_arrivals + 1.0)).ln() as f32;
         }
         let outlook = teacher.outlook(&state) - teacher.outlook(&State { step: state.step + 40, ..state });
-        look.privileged[AHEAD] = (outlook / 40.0) as f32;
+        look.privileged[AHEAD] = (play.worth * outlook / 40.0) as f32;
         look.privileged[AHEAD + 1] = (1.0 + play.waiting / play.course.mean_arrivals).ln() as f32;
-        look.privileged[AHEAD + 2] = play.course.late.ln() as f32;
+        look.privileged[AHEAD + 2] = (play.worth * play.course.late).ln() as f32;
+        if !self.teaches {
+            return;
+        }
         if play.eyes.has_data() {
             teacher.costs(&state, play.eyes.targets(), &play.eyes.mask()[..HEADS[0]], look.teacher);
+            for cost in look.teacher.iter_mut() {
+                *cost *= play.worth as f32;
+            }
         } else {
             look.teacher.fill(f32::NAN);
         }
@@ -292,9 +302,10 @@ impl Environment for World {
         let decision = play.course.with_view(|view| eyes.decide(view, action));
         play.course.act(&decision);
         play.step += 1;
+        let worth = play.worth;
         let (last, seed) = (play.step >= play.episode.steps, play.course.simulation.prepared().scenario.seed);
         let reward = self.advance().map_err(|e| failed(seed, &e))?;
-        Ok(Transition { reward: reward as f32, end: last.then_some(End::Truncated) })
+        Ok(Transition { reward: (worth * reward) as f32, end: last.then_some(End::Truncated) })
     }
 
     fn kind(&self) -> &str {
