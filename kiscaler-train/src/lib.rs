@@ -4,4 +4,10 @@
 
 pub mod checkpoint;
 pub mod environment;
+#[cfg(feature = "trainer")]
+pub mod events;
+#[cfg(feature = "trainer")]
+pub mod plots;
+#[cfg(feature = "trainer")]
+pub mod progress;
 pub mod statistics;
