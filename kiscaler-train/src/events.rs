@@ -69,7 +69,7 @@ impl Scalars {
     /// If they cannot be written.
     pub fn create(folder: &Path, now_s: f64) -> Result<Scalars, EventError> {
         let begin = event(now_s, 0, &Content::Version);
-        write_atomically(&folder.join(EVENT_FILE), |out| out.write_all(&record(&begin)))?;
+        write_atomically(&folder.join(EVENT_FILE), |out| out.write_all(&record(begin)))?;
         write_atomically(&folder.join(CSV_FILE), |out| writeln!(out, "{HEADER}"))?;
         Scalars::append_in(folder)
     }
@@ -89,7 +89,7 @@ impl Scalars {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(reason) => return Err(EventError::Read { path, reason }),
         };
-        let begin = if kept.is_empty() { record(&event(now_s, 0, &Content::Version)) } else { Vec::new() };
+        let begin = if kept.is_empty() { record(event(now_s, 0, &Content::Version)) } else { Vec::new() };
         write_atomically(&path, |out| {
             out.write_all(&begin)?;
             out.write_all(&kept)
@@ -124,7 +124,18 @@ impl Scalars {
             file.write_all(bytes).map_err(|reason| OutputError { path: path.clone(), reason })
         };
         write(&mut self.csv, lines.as_bytes())?;
-        write(&mut self.events, &record(&event(now_s, step, &Content::Scalars(scalars))))?;
+        write(&mut self.events, &record(event(now_s, step, &Content::Scalars(scalars))))?;
+        Ok(())
+    }
+
+    /// Appends how fast it went to the event file alone: that is never the same twice.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn log_pace(&mut self, step: u64, now_s: f64, name: &str, value: f64) -> Result<(), EventError> {
+        let (path, file) = &mut self.events;
+        let bytes = record(event(now_s, step, &Content::Scalars(&[(name, value)])));
+        file.write_all(&bytes).map_err(|reason| OutputError { path: path.clone(), reason })?;
         Ok(())
     }
 }
@@ -372,10 +383,8 @@ mod tests {
         let mut rest = bytes.as_slice();
         let mut found = Vec::new();
         let mut first = true;
-        let unmask = |word: &[u8]| {
-            let word = u32::from_le_bytes(word.try_into().unwrap()).wrapping_sub(0xa282_ead8);
-            word >> 17 | word << 15
-        };
+        let unmask =
+            |word: &[u8]| u32::from_le_bytes(word.try_into().unwrap()).wrapping_sub(0xa282_ead8).rotate_left(15);
         while !rest.is_empty() {
             let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
             assert_eq!(unmask(&rest[8..12]), slow_crc(&rest[..8]));

@@ -1,3 +1,9 @@
 //! The `kiscaler-train` command: learns policies, and says what they are worth.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

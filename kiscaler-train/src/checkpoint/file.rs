@@ -42,7 +42,7 @@ const FIELDS: [&str; 15] = [
 ];
 
 impl Data {
-    pub(super) fn type_name(&self) -> &'static str {
+    pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Data::F32(_) => "f32",
             Data::F64(_) => "f64",

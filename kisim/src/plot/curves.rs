@@ -78,6 +78,7 @@ pub fn curves(plot: &CurvesPlot) -> Result<String, PlotError> {
             panel.add(Mark::Level { at: *at, stroke: Stroke::new(GREY, 1.4, Dash::Dashed) }, name.clone());
         }
         let looks = || own.curves.iter().zip(LOOKS.into_iter().cycle());
+        let lines = own.curves.iter().filter(|curve| !curve.sparse).count();
         // All bands beneath all lines.
         for (curve, (stroke, _)) in looks() {
             let known = curve.points.iter().filter_map(|p| Some((p, p.interval?)));
@@ -94,8 +95,8 @@ pub fn curves(plot: &CurvesPlot) -> Result<String, PlotError> {
             let points = curve.points.iter().map(|p| (p.x, p.value)).collect();
             let mark = match curve.sparse {
                 true => Mark::Joined { points, stroke: Stroke { width: 1.3, ..stroke }, shape },
-                // A line alone needs no marker to be told from others.
-                false => Mark::Line { points, stroke, marker: Some(shape).filter(|_| own.curves.len() > 1) },
+                // A line alone needs no markers, which would look like points that count.
+                false => Mark::Line { points, stroke, marker: Some(shape).filter(|_| lines > 1) },
             };
             panel.add(mark, curve.name.clone());
         }
