@@ -50,6 +50,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod activator;
+pub mod arguments;
 pub mod autoscaler;
 pub mod batcher;
 pub mod calibrate;

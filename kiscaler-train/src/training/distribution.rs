@@ -93,16 +93,6 @@ pub enum DistributionError {
     /// A service could not be measured.
     #[error(transparent)]
     Capacity(#[from] AutoscalerError),
-    /// A range or list that nothing can be drawn from.
-    #[error("field {field}: found {found}, expected {expected}")]
-    Field {
-        /// Which.
-        field: &'static str,
-        /// What it says.
-        found: String,
-        /// What it may say.
-        expected: &'static str,
-    },
 }
 
 /// An episode to play.
@@ -134,7 +124,6 @@ const STEP_S: u64 = 15;
 impl Distribution {
     /// Draws and measures the services; the same for the same seed, on any number of threads.
     pub fn new(config: &DistributionConfig, seed: u64) -> Result<Self, DistributionError> {
-        config.check()?;
         let services = (0..config.services)
             .into_par_iter()
             .map(|number| service(config, derive_seed(seed, number as u64)))
@@ -194,19 +183,19 @@ impl Distribution {
 }
 
 impl DistributionConfig {
-    fn check(&self) -> Result<(), DistributionError> {
-        let bad = |field, found: String, expected| Err(DistributionError::Field { field, found, expected });
+    /// What is wrong, as (field, found, expected).
+    pub fn problem(&self) -> Option<(&'static str, String, &'static str)> {
         if self.services == 0 {
-            return bad("services", "0".into(), "at least 1");
+            return Some(("services", "0".into(), "at least 1"));
         }
         if self.families.is_empty() {
-            return bad("families", "none".into(), "at least one");
+            return Some(("families", "none".into(), "at least one"));
         }
         if self.steps.0 < 8 || self.steps.1 < self.steps.0 {
-            return bad("steps", format!("{:?}", self.steps), "at least 8, the second not less than the first");
+            return Some(("steps", format!("{:?}", self.steps), "at least 8, the second not less than the first"));
         }
         if self.most.0 < 2 || self.most.1 < self.most.0 {
-            return bad("most", format!("{:?}", self.most), "at least 2, the second not less than the first");
+            return Some(("most", format!("{:?}", self.most), "at least 2, the second not less than the first"));
         }
         for (field, (low, high)) in [
             ("price_of_lateness", self.price_of_lateness),
@@ -218,15 +207,16 @@ impl DistributionConfig {
             ("caution", (self.caution, self.caution)),
         ] {
             if !(low.is_finite() && high.is_finite() && low > 0.0 && high >= low) {
-                return bad(field, format!("{:?}", (low, high)), "numbers above 0, the second not less than the first");
+                let expected = "numbers above 0, the second not less than the first";
+                return Some((field, format!("{:?}", (low, high)), expected));
             }
         }
         for (field, share) in [("faults", self.faults), ("bridges", self.bridges)] {
             if !(0.0..=1.0).contains(&share) {
-                return bad(field, share.to_string(), "between 0 and 1");
+                return Some((field, share.to_string(), "between 0 and 1"));
             }
         }
-        Ok(())
+        None
     }
 }
 

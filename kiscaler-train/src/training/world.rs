@@ -193,6 +193,11 @@ impl World {
         self.play.as_ref().map(|play| play.course.tally).unwrap_or_default()
     }
 
+    /// What rewards of the running episode are multiplied with: one over what the teacher would pay for a step.
+    pub fn worth(&self) -> f64 {
+        self.play.as_ref().map_or(1.0, |play| play.worth)
+    }
+
     fn begin(&mut self, seed: u64) -> Result<(), Box<dyn std::error::Error>> {
         let episode = self.distribution.episode(seed);
         let prepared = &episode.prepared;

@@ -5,14 +5,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use kisim::arguments::ScenarioArgs;
 use kisim::compare::compare;
 use kisim::contender::Contender;
 use kisim::prepared::Prepared;
 use kisim::report::{comparison_table, write_comparison};
 use kisim::scenario::Scenario;
 
+use super::Format;
 use super::progress::Bar;
-use super::{Format, ScenarioArgs};
 
 #[derive(Debug, Args)]
 #[command(

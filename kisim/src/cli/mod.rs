@@ -13,15 +13,11 @@ mod tune;
 mod validate;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use kisim::scenario::Scenario;
-use kisim::trace::TraceFormat;
-use kisim::traffic::{Pattern, Traffic};
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Simulate GPU inference pods on Kubernetes, and the autoscalers that drive them.
 #[derive(Debug, Parser)]
@@ -80,107 +76,6 @@ enum Command {
         #[arg(default_value = "default")]
         name: String,
     },
-}
-
-/// Which scenario, and what of it is different.
-#[derive(Debug, Args)]
-struct ScenarioArgs {
-    /// Path of a scenario, `default`, `paper` (its ramp), or `paper:ramp`, `paper:spike`, `paper:periodic`, `paper:random`
-    #[arg(default_value = "default")]
-    scenario: String,
-    #[command(flatten)]
-    changes: Changes,
-}
-
-impl ScenarioArgs {
-    fn load(&self, seed: Option<u64>) -> Result<Scenario> {
-        self.changes.load(&self.scenario, seed)
-    }
-}
-
-/// What of a scenario is different.
-#[derive(Debug, Args)]
-struct Changes {
-    /// Replay this trace instead of the scenario's traffic
-    #[arg(long)]
-    trace: Option<PathBuf>,
-    /// Its format; detected by default: azure-llm, servegen-clients, servegen-rates, mooncake, nab, worldcup98, kisim,
-    /// timestamps, rates
-    #[arg(long)]
-    trace_format: Option<String>,
-    /// Which run, where the trace holds several
-    #[arg(long, requires = "trace")]
-    series: Option<String>,
-    /// Begin this far into the trace, such as 30m
-    #[arg(long)]
-    trace_start: Option<kisim::config::Span>,
-    /// Use this much of it
-    #[arg(long)]
-    trace_length: Option<kisim::config::Span>,
-    /// Length of the run instead of the scenario's, such as 10m
-    #[arg(long)]
-    duration: Option<kisim::config::Span>,
-}
-
-impl Changes {
-    /// Loads the scenario that `name` refers to, changed.
-    fn load(&self, name: &str, seed: Option<u64>) -> Result<Scenario> {
-        let mut scenario = Scenario::named(name)?;
-        if let Some(trace) = &self.trace {
-            let absolute = std::path::absolute(trace).with_context(|| format!("cannot resolve {}", trace.display()))?;
-            let path = Some(absolute);
-            match &mut scenario.traffic {
-                // Keeps the scenario's scales, start and length.
-                Traffic::Trace { path: own, format, series, .. } => {
-                    *own = path;
-                    *format = self.trace_format.clone();
-                    *series = self.series.clone().or(series.take());
-                }
-                other => {
-                    *other = Traffic::Trace {
-                        path,
-                        format: self.trace_format.clone(),
-                        start: None,
-                        length: None,
-                        series: self.series.clone(),
-                        rate_scale: 1.0,
-                        time_scale: 1.0,
-                        arrivals: kisim::traffic::Process::default(),
-                        think: Pattern::think(),
-                    };
-                    // The old traffic's length and name say nothing about the trace's.
-                    scenario.duration = None;
-                    scenario.name = trace.file_stem().map_or(scenario.name, |s| s.to_string_lossy().into_owned());
-                }
-            }
-        } else if let Some(format) = &self.trace_format {
-            format.parse::<TraceFormat>()?;
-            if let Traffic::Trace { format: own, .. } = &mut scenario.traffic {
-                *own = Some(format.clone());
-            } else {
-                anyhow::bail!(
-                    "--trace-format {format}: expected --trace FILE beside it, or a scenario whose traffic is a trace"
-                );
-            }
-        }
-        if self.trace_start.is_some() || self.trace_length.is_some() {
-            let Traffic::Trace { start, length, .. } = &mut scenario.traffic else {
-                anyhow::bail!(
-                    "--trace-start, --trace-length: expected --trace FILE beside them, or a scenario whose traffic is a trace"
-                );
-            };
-            *start = self.trace_start.or(*start);
-            *length = self.trace_length.or(*length);
-        }
-        if let Some(duration) = self.duration {
-            scenario.duration = Some(duration);
-        }
-        if let Some(seed) = seed {
-            scenario.seed = seed;
-        }
-        scenario.check()?;
-        Ok(scenario)
-    }
 }
 
 /// Set by Ctrl-C; whatever runs stops at its next progress report, and nothing half-written stays.

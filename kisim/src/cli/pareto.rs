@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use kisim::arguments::Changes;
 use kisim::contender::Contender;
 use kisim::pareto::{Parameter, Pareto, Sweep, grid, pareto};
 use kisim::plot;
 use kisim::prepared::Prepared;
 use kisim::report::{pareto_table, write_atomically, write_pareto};
 
+use super::Format;
 use super::progress::Bar;
-use super::{Changes, Format};
 
 #[derive(Debug, Args)]
 #[command(

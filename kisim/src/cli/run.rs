@@ -5,14 +5,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use kisim::arguments::ScenarioArgs;
 use kisim::autoscaler::AutoscalerConfig;
 use kisim::plot;
 use kisim::prepared::Prepared;
 use kisim::report::{Row, summary_table, write_atomically, write_csv_atomically, write_requests, write_timeline};
 use kisim::run::{Keep, Run, run};
 
+use super::Format;
 use super::progress::Bar;
-use super::{Format, ScenarioArgs};
 
 #[derive(Debug, Args)]
 #[command(

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use kisim::arguments::ScenarioArgs;
 use kisim::plot;
 use kisim::prepared::Prepared;
 use kisim::report::{number, write_atomically, write_csv_atomically};
@@ -12,8 +13,8 @@ use kisim::run::{Keep, run};
 use kisim::scenario::Scenario;
 use serde::Serialize;
 
+use super::Format;
 use super::progress::Bar;
-use super::{Format, ScenarioArgs};
 
 #[derive(Debug, Args)]
 #[command(

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
+use kisim::arguments::ScenarioArgs;
 use kisim::prepared::Prepared;
 use kisim::report::{number, write_atomically};
 use kisim::tune::{Kind, Trial, TuneOptions, Tuned, tune};
 use serde_json::json;
 
+use super::Format;
 use super::progress::Bar;
-use super::{Format, ScenarioArgs};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  kisim tune --autoscaler hpa --trials 40 --seeds 3 --out results/tuned\n  \

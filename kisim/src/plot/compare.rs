@@ -37,7 +37,7 @@ pub struct ComparePlot {
 const STRETCHES: usize = 180;
 
 /// Looks of the runs, in order.
-const LOOKS: [(Stroke, Shape); 6] = [
+pub(super) const LOOKS: [(Stroke, Shape); 6] = [
     (Stroke::new(BLACK, 1.8, Dash::Solid), Shape::Circle),
     (Stroke::new(VERMILION, 1.6, Dash::Dashed), Shape::Triangle),
     (Stroke::new(BLUE, 1.6, Dash::Chain), Shape::Square),

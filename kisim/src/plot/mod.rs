@@ -10,6 +10,7 @@
 //! | [`timeline()`] | one run: load and capacity, replicas, latency and its objective, violations and utilisation |
 //! | [`compare()`] | several autoscalers under the same traffic |
 //! | [`pareto()`] | violations against cost, a line an autoscaler, and their common frontier |
+//! | [`curves()`] | figures over steps with the spread of independent runs, such as learning curves |
 //! | [`traffic()`] | arrivals over time and the law of their distances |
 //! | [`calibration()`] | measurements, the curve fitted to them, and what it misses |
 //!
@@ -31,6 +32,7 @@
 
 mod calibration;
 mod compare;
+mod curves;
 mod pareto;
 mod scale;
 mod sheet;
@@ -42,6 +44,7 @@ mod traffic;
 
 pub use calibration::{CalibrationPanel, CalibrationPlot, CalibrationPoint, CalibrationSeries, calibration};
 pub use compare::{ComparePlot, ComparedRun, compare};
+pub use curves::{Curve, CurvePanel, CurvePoint, CurvesPlot, curves};
 pub use pareto::{ParetoLine, ParetoMark, ParetoPlot, pareto};
 pub use timeline::{TimelinePlot, TimelinePool, timeline};
 pub use traffic::{GapBin, TrafficPlot, traffic};

@@ -1,0 +1,176 @@
+//! `kiscaler-train evaluate`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use kiscaler_train::checkpoint::Checkpoint;
+use kiscaler_train::statistics::Interval;
+use kiscaler_train::verdict::{Verdict, verdicts};
+use kisim::arguments::Changes;
+use kisim::compare::{Comparison, compare};
+use kisim::contender::Contender;
+use kisim::prepared::Prepared;
+use kisim::report::{comparison_table, number, write_comparison};
+use serde_json::json;
+
+use super::watch::Bar;
+use super::{Format, next_step, note, print, print_json, seams, table};
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  kiscaler-train evaluate runs/a/best.safetensors default paper:spike --against hpa,predictive,hindsight\n  \
+                  kiscaler-train evaluate runs/a/best.safetensors scenarios/azure-code.toml --trace FILE --tuned results/tuned --seeds 20\n\n\
+                  Everybody meets the same arrivals, seed by seed; differences to the policy are paired. Actions are the \
+                  most likely ones, never drawn."
+)]
+pub(crate) struct EvaluateArgs {
+    /// The policy
+    checkpoint: PathBuf,
+    /// Scenarios: paths, `default`, `paper`, or `paper:ramp`, `paper:spike`, `paper:periodic`, `paper:random`
+    #[arg(required = true)]
+    scenarios: Vec<String>,
+    #[command(flatten)]
+    changes: Changes,
+    /// Whom to compare it with, comma-separated, as in kisim compare: fixed:4, hpa:60, keda, kpa, predictive, a manifest,
+    /// foresight, hindsight, hindsight:quick
+    #[arg(long, value_delimiter = ',', default_value = "hpa,keda,kpa,predictive")]
+    against: Vec<String>,
+    /// Further ones as `kisim tune` wrote them, comma-separated: files, or folders of them; KIND=FILE insists on a kind
+    #[arg(long, value_delimiter = ',')]
+    tuned: Vec<String>,
+    /// How much a saved dollar counts against a late request; 1 as the scenario says. Several, comma-separated, are several
+    /// policies
+    #[arg(long, value_delimiter = ',', default_value = "1", value_parser = positive)]
+    weight: Vec<f64>,
+    /// Runs of each
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Seed of all randomness; the scenario's by default
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Threads; all cores by default. The result does not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Write comparison.json, compare.svg and everybody's timeline here, in a folder for each scenario
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// A positive number.
+pub(super) fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        _ => Err(format!("found {text}, expected a positive number")),
+    }
+}
+
+pub(crate) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
+    super::use_threads(args.threads)?;
+    let checkpoint = Arc::new(Checkpoint::load(&args.checkpoint)?);
+    // Whatever is wrong with any of them is said before the first is simulated.
+    let mut prepared = Vec::new();
+    for name in &args.scenarios {
+        let scenario = args.changes.load(name, args.seed)?;
+        let mut contenders: Vec<Contender> = Vec::new();
+        for &weight in &args.weight {
+            contenders.push(seams::policy(&checkpoint, weight, &scenario)?);
+        }
+        for rival in &args.against {
+            contenders.push(Contender::parse(rival, &scenario)?);
+        }
+        for tuned in &args.tuned {
+            contenders.extend(Contender::tuned(tuned, &scenario)?);
+        }
+        let same = prepared.iter().any(|(other, _): &(Arc<Prepared>, _)| other.scenario.name == scenario.name);
+        ensure!(!same, "scenario {name}: found a second one called {:?}, expected each once", scenario.name);
+        prepared.push((Prepared::new(scenario)?, contenders));
+    }
+    let mut comparisons = Vec::new();
+    for (prepared, contenders) in &prepared {
+        let bar = Bar::new(&prepared.scenario.name);
+        let seed = prepared.scenario.seed;
+        let result = compare(prepared, contenders, seed, args.seeds as usize, &|share| bar.set(share));
+        bar.finish();
+        let result = result?;
+        if let Some(out) = &args.out {
+            write_comparison(&out.join(&result.scenario), prepared, &result)?;
+        }
+        comparisons.push(result);
+    }
+    let verdicts = verdicts(&comparisons, &mut seams::stream_of(&comparisons))?;
+    match format {
+        Format::Json => print_json(&json!({"comparisons": comparisons, "verdicts": verdicts}))?,
+        Format::Table => print(&format!("{}{}", comparisons_text(&comparisons), verdicts_text(&verdicts)))?,
+    }
+    if let Some(out) = &args.out {
+        note(&format!("wrote {}", out.display()));
+    }
+    next_step(&format!(
+        "kiscaler-train explain {} {} says why it decided as it did",
+        args.checkpoint.display(),
+        args.scenarios[0]
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A table for each scenario.
+pub(super) fn comparisons_text(comparisons: &[Comparison]) -> String {
+    let one = |c: &Comparison| {
+        let runs = c.seeds.len();
+        format!("{}: {runs} run{}\n{}\n\n", c.scenario, if runs == 1 { "" } else { "s" }, comparison_table(c))
+    };
+    comparisons.iter().map(one).collect()
+}
+
+/// The first one against everybody else, over all scenarios.
+pub(super) fn verdicts_text(verdicts: &[Verdict]) -> String {
+    if verdicts.is_empty() {
+        return String::new();
+    }
+    let mut t = table(&["policy against", "cost", "violations, points", "reward", "better run"]);
+    let cell = |i: &Interval, factor: f64, unit: &str, even: f64| {
+        let mark = if i.excludes(even) { "*" } else { "" };
+        let [point, low, high] = [i.point, i.low, i.high].map(|v| number(v * factor));
+        format!("{point}{unit} [{low}, {high}]{mark}")
+    };
+    for v in verdicts {
+        t.add_row([
+            v.rival.clone(),
+            cell(&v.cost, 100.0, " %", 0.0),
+            cell(&v.violation_ratio, 100.0, "", 0.0),
+            cell(&v.reward, 1.0, "", 0.0),
+            cell(&v.improvement, 100.0, " %", 0.5),
+        ]);
+    }
+    format!(
+        "{t}\nover all scenarios, paired by seed: cost and violations averaged over scenarios, reward the interquartile mean of \
+         all runs; [95 % bootstrap interval, runs drawn anew within each scenario]; * it excludes no difference\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_say_what_is_certain() {
+        let interval = |point: f64, half: f64| Interval { point, low: point - half, high: point + half };
+        let verdict = Verdict {
+            rival: "predictive".into(),
+            cost: interval(-0.12, 0.05),
+            violation_ratio: interval(0.001, 0.002),
+            reward: interval(0.25, 0.125),
+            improvement: interval(0.75, 0.25),
+        };
+        let text = verdicts_text(&[verdict]);
+        for expected in ["predictive", "-12 % [-17, -7", "]*", "0.100 [-0.100, 0.300] ", "75 % [50, 100] "] {
+            assert!(text.contains(expected), "{expected} in {text}");
+        }
+        assert_eq!(verdicts_text(&[]), "");
+        assert_eq!(positive("0.5"), Ok(0.5));
+        assert_eq!(positive("-1").unwrap_err(), "found -1, expected a positive number");
+    }
+}
