@@ -1,0 +1,207 @@
+//! A learnt policy as an autoscaler: what a checkpoint becomes on a cluster, in a comparison and in an evaluation alike.
+
+use std::sync::Arc;
+
+use kisim::autoscaler::AutoscalerError;
+use kisim::config::Span;
+use kisim::control::{Autoscaler, Decision, View};
+use kisim::prepared::Prepared;
+
+use crate::actor::{Actor, Buffers};
+use crate::checkpoint::{Checkpoint, Choice, Encoder, Expected, Feature, Head, Refusal, Tensor};
+use crate::facts::Facts;
+use crate::heads::Heads;
+use crate::network::{Layer, Mlp};
+use crate::normaliser::Scale;
+use crate::scale_free::{self, BRIDGE, FACTORS, HEADS, PLACEMENTS, ScaleFree};
+
+/// The encoder that this version has.
+pub fn encoder() -> Encoder {
+    Encoder { name: "scale-free".to_owned(), version: scale_free::VERSION }
+}
+
+/// The action's heads, by name and value.
+pub fn heads() -> Vec<Head> {
+    let choice = |name: String, value: f64| Choice { name, value };
+    let mut factors = vec![choice("keep".to_owned(), 0.0)];
+    factors.extend(FACTORS.map(|factor| choice(format!("anchor × {factor}"), factor)));
+    let bridge = BRIDGE.map(|share| choice(format!("{share} of the CPU pods"), share));
+    let placements = PLACEMENTS.map(|batches| match batches {
+        None => choice("GPU pods alone".to_owned(), 0.0),
+        Some(batches) => choice(format!("CPU pods beyond a queue of {batches} batches"), batches),
+    });
+    vec![
+        Head { name: "capacity".to_owned(), choices: factors },
+        Head { name: "bridge".to_owned(), choices: bridge.to_vec() },
+        Head { name: "placement".to_owned(), choices: placements.to_vec() },
+    ]
+}
+
+/// Names of a layer's tensors.
+fn names(layer: usize) -> (String, String) {
+    (format!("actor.layers.{layer}.weight"), format!("actor.layers.{layer}.bias"))
+}
+
+/// The tensors of a network, by name, for a checkpoint.
+///
+/// # Errors
+/// Never for a network that is one.
+pub fn tensors(network: &Mlp) -> Result<Vec<(String, Tensor)>, Refusal> {
+    let mut all = Vec::new();
+    for (index, layer) in network.layers().iter().enumerate() {
+        let (weight, bias) = names(index);
+        all.push((weight, Tensor::f32([layer.outputs, layer.inputs], layer.weight.clone())?));
+        all.push((bias, Tensor::f32([layer.outputs], layer.bias.clone())?));
+    }
+    Ok(all)
+}
+
+/// A policy that fits this version.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    actor: Actor,
+    features: Vec<Feature>,
+    control_interval: Span,
+    checkpoint: Arc<Checkpoint>,
+}
+
+impl Policy {
+    /// The policy in `checkpoint`, if everything in it is as this version expects.
+    ///
+    /// # Errors
+    /// The first difference, with both sides.
+    pub fn new(checkpoint: &Arc<Checkpoint>) -> Result<Policy, Refusal> {
+        let features = ScaleFree::names();
+        let mut layers = Vec::new();
+        let mut inputs = features.len();
+        let mut expected = Vec::new();
+        while let Some(tensor) = checkpoint.tensors.get(&names(layers.len()).0) {
+            let (weight, bias) = names(layers.len());
+            // The widths are the checkpoint's own; that layers fit each other, features and heads is not up to it.
+            let last = !checkpoint.tensors.contains_key(&names(layers.len() + 1).0);
+            let outputs = if last { HEADS.iter().sum() } else { tensor.shape().first().copied().unwrap_or(0) };
+            expected.push((weight.clone(), vec![outputs, inputs]));
+            expected.push((bias.clone(), vec![outputs]));
+            layers.push((weight, bias, inputs, outputs));
+            inputs = outputs;
+        }
+        if layers.is_empty() {
+            return Err(Refusal::TensorMissing { name: names(0).0 });
+        }
+        checkpoint.check(&Expected {
+            encoder: encoder(),
+            features: features.clone(),
+            heads: heads(),
+            control_interval: checkpoint.control_interval,
+            tensors: expected,
+        })?;
+        let layers = layers.into_iter().map(|(weight, bias, inputs, outputs)| {
+            let values = |name: &str| Ok(checkpoint.tensor(name)?.as_f32().unwrap_or_default().to_vec());
+            Ok(Layer { inputs, outputs, weight: values(&weight)?, bias: values(&bias)? })
+        });
+        let network = Mlp::new(layers.collect::<Result<_, Refusal>>()?)
+            .map_err(|e| Refusal::Field { field: "tensors".into(), found: e.to_string(), expected: "a network".into() })?;
+        let of = |value: fn(&Feature, f64) -> f32| -> Vec<f32> {
+            checkpoint.features.iter().map(|f| value(f, checkpoint.scaling.epsilon)).collect()
+        };
+        let scale = Scale {
+            limit: checkpoint.scaling.clip as f32,
+            mean: of(|f, _| f.mean as f32),
+            factor: of(|f, epsilon| (1.0 / (f.variance + epsilon).sqrt()) as f32),
+        };
+        Ok(Policy {
+            actor: Actor { network, scale, heads: Heads::new(&HEADS) },
+            features: checkpoint.features.clone(),
+            control_interval: checkpoint.control_interval,
+            checkpoint: Arc::clone(checkpoint),
+        })
+    }
+
+    /// Where it comes from.
+    pub fn checkpoint(&self) -> &Arc<Checkpoint> {
+        &self.checkpoint
+    }
+
+    /// What decides.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// What it sees.
+    pub fn features(&self) -> &[Feature] {
+        &self.features
+    }
+}
+
+/// Why a policy cannot scale something.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// It was trained for another rhythm.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What it is to scale cannot be measured.
+    #[error(transparent)]
+    Capacity(#[from] AutoscalerError),
+}
+
+/// What it decided, and by what, at the last decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Last<'a> {
+    /// The observation, not normalised.
+    pub observation: &'a [f32],
+    /// Which choices were allowed.
+    pub mask: &'a [bool],
+    /// The choice of each head.
+    pub action: &'a [u32],
+}
+
+/// A policy at work.
+#[derive(Debug)]
+pub struct PolicyAutoscaler {
+    name: String,
+    policy: Arc<Policy>,
+    eyes: ScaleFree,
+    buffers: Buffers,
+    action: [u32; HEADS.len()],
+}
+
+impl PolicyAutoscaler {
+    /// `policy` for runs of `prepared`. A saved dollar counts `weight` times what the scenario says: more saves, less is
+    /// safe.
+    ///
+    /// # Errors
+    /// If it was trained for another control interval, or the pool's capacity cannot be measured.
+    pub fn new(policy: &Arc<Policy>, prepared: &Prepared, weight: f64, name: String) -> Result<Self, PolicyError> {
+        let interval = prepared.scenario.control.interval;
+        if policy.control_interval != interval {
+            let (found, expected) = (policy.control_interval, interval);
+            return Err(Refusal::ControlInterval { found, expected }.into());
+        }
+        let mut facts = Facts::of(prepared)?;
+        facts.preference.cost *= weight;
+        Ok(PolicyAutoscaler {
+            name,
+            policy: Arc::clone(policy),
+            eyes: ScaleFree::new(prepared, facts),
+            buffers: Buffers::default(),
+            action: [0; HEADS.len()],
+        })
+    }
+
+    /// The last decision.
+    pub fn last(&self) -> Last<'_> {
+        Last { observation: self.eyes.features(), mask: self.eyes.mask(), action: &self.action }
+    }
+}
+
+impl Autoscaler for PolicyAutoscaler {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn decide(&mut self, view: &View<'_>) -> Decision {
+        self.eyes.observe(view);
+        self.policy.actor.decide(self.eyes.features(), self.eyes.mask(), &mut self.buffers, &mut self.action);
+        self.eyes.decide(view, &self.action)
+    }
+}
