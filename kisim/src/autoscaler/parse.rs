@@ -180,11 +180,13 @@ mod tests {
 
     #[test]
     fn the_kind_is_found_in_block_and_flow_style() {
-        let check = |text: &str, kind: &str| assert_eq!(kind_of(text), kind, "{text}");
+        let check = |text: &str, kind: &str| assert_eq!(kind_of(text).unwrap(), kind, "{text}");
         check("apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\n", "HorizontalPodAutoscaler");
         check("{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: a}}", "ScaledObject");
         check("spec:\n  scaleTargetRef:\n    kind: Deployment\nkind: 'ScaledObject' # yes\n", "ScaledObject");
         check("{\n  \"kind\": \"Service\"\n}\n---\nkind: ConfigMap\n", "Service");
         check("nothing: here\n", "");
+        check("", "");
+        assert!(kind_of("kind: a\nspec: {b: 1, b: 2}\n").unwrap_err().to_string().contains("duplicate"));
     }
 }
