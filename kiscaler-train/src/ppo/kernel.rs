@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn products_are_those_of_the_definition() {
-        for (m, n, k) in [(4, 16, 1), (8, 64, 64), (3, 2, 5), (64, 48, 7), (12, 80, 33), (20, 128, 96)] {
+        for (m, n, k) in [(4usize, 16usize, 1usize), (8, 64, 64), (3, 2, 5), (64, 48, 7), (12, 80, 33), (20, 128, 96)] {
             let rows = m.next_multiple_of(ROWS);
             let wide = padded(n);
             let b = numbers(k * wide, 0.3);
