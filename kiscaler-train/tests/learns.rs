@@ -1,13 +1,16 @@
 //! PPO learns what can be learnt, and nothing where there is nothing.
 
+#![cfg(feature = "trainer")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, missing_docs)]
+
 mod cartpole;
 mod spike;
 
 use cartpole::CartPole;
-use kisim::random::{Purpose, Stream, derive_seed, stream};
 use kiscaler_train::actor::{Actor, Buffers};
 use kiscaler_train::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
 use kiscaler_train::ppo::{PpoConfig, Resources, Trainer, UpdateStats};
+use kisim::random::{Purpose, Stream, derive_seed, stream};
 use rand::Rng;
 use spike::{Spikes, State};
 
