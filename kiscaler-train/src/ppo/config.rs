@@ -61,6 +61,10 @@ pub struct PpoConfig {
     pub imitation_updates: u64,
     /// Weight of the entropy meanwhile.
     pub imitation_entropy: f32,
+    /// Steps for which an environment keeps the random numbers that its actions are drawn with: 1 draws anew each step. More
+    /// explores by courses of action instead of single ones (cf. Raffin et al. 2022, generalised state-dependent
+    /// exploration): what takes several steps to bear fruit is else undone before it does.
+    pub persistence: u32,
     /// How many neighbouring environments get the same seeds, and so the same arrivals. 1: none do.
     pub shared_arrivals: usize,
     /// Whether such a group's mean advantage at each time is subtracted (Mao et al., ICLR 2019).
@@ -97,6 +101,7 @@ impl Default for PpoConfig {
             teacher_end: 0.0,
             imitation_updates: 0,
             imitation_entropy: 0.01,
+            persistence: 1,
             shared_arrivals: 1,
             shared_baseline: true,
         }
@@ -115,6 +120,7 @@ impl PpoConfig {
             ("epochs", self.epochs),
             ("minibatch", self.minibatch),
             ("shared_arrivals", self.shared_arrivals),
+            ("persistence", self.persistence as usize),
         ] {
             if count == 0 {
                 return wrong(field, &count, "at least 1");

@@ -61,6 +61,9 @@ pub struct Slot<E> {
     /// Episodes that have ended.
     pub ended: Vec<Ended>,
     stream: Stream,
+    /// Seed and length of the stretches in which the random numbers of actions stay the same, see
+    /// [`PpoConfig::persistence`](super::PpoConfig::persistence).
+    persistence: Option<(u64, u32)>,
 }
 
 impl<E: Environment> Slot<E> {
@@ -85,6 +88,7 @@ impl<E: Environment> Slot<E> {
             last_row: vec![0.0; stride],
             ended: Vec::new(),
             stream: stream(0, Purpose::Policy, 0),
+            persistence: None,
         };
         slot.begin(space, 0)?;
         Ok(slot)
@@ -117,9 +121,21 @@ impl<E: Environment> Slot<E> {
         self.stream = stream;
     }
 
+    /// Lets the random numbers of actions stay the same for `steps` steps. They derive from `seed` and from where the
+    /// environment stands, so nothing of them needs to be saved.
+    pub fn persist(&mut self, seed: u64, steps: u32) {
+        self.persistence = Some((seed, steps.max(1)));
+    }
+
     /// Draws an action from `self.logits`, does it, and looks. An episode that ends is followed by the next one.
     pub fn step(&mut self, space: &Space) -> Result<(), EnvironmentError> {
         self.heads.log_softmax(&mut self.logits, &self.mask);
+        if let Some((seed, steps)) = self.persistence {
+            let (episode, step) = self.clock();
+            // Not all environments draw anew at the same time.
+            let stretch = (step + (seed % u64::from(steps)) as u32) / steps;
+            self.stream = stream(derive_seed(seed, episode), Purpose::Policy, u64::from(stretch));
+        }
         self.log_probability = self.heads.sample(&self.logits, &mut self.stream, &mut self.action);
         let transition = self.environment.step(&self.action)?;
         self.position.actions.extend_from_slice(&self.action);

@@ -157,7 +157,12 @@ impl<E: Environment> Trainer<E> {
         let mut slots = Vec::with_capacity(environments.len());
         for (index, environment) in environments.into_iter().enumerate() {
             let group = (index / config.shared_arrivals) as u64;
-            slots.push(Slot::new(environment, &space, derive_seed(episodes, group))?);
+            let mut slot = Slot::new(environment, &space, derive_seed(episodes, group))?;
+            if config.persistence > 1 {
+                let own = derive_seed(derive_seed(seed, Draws::Actions as u64), index as u64);
+                slot.persist(own, config.persistence);
+            }
+            slots.push(slot);
         }
         let features = space.observation + space.privileged;
         Ok(Trainer {

@@ -67,7 +67,7 @@ impl Default for DistributionConfig {
             load: (0.012, 0.5),
             faults: 0.2,
             bridges: 0.1,
-            caution: 2.0,
+            caution: 6.0,
         }
     }
 }

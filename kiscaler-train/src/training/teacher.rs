@@ -12,7 +12,7 @@ use kisim::oracle::Fluid;
 const LEVELS: usize = 12;
 
 /// Parts of a control step.
-pub const BINS: usize = 5;
+pub const BINS: usize = 4;
 
 /// What things cost, in units of the reward.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,13 +85,13 @@ impl Teacher {
     }
 
     fn level(&self, index: usize) -> f64 {
-        self.largest * (index as f64 / (LEVELS - 1) as f64).powi(3)
+        self.largest * (index as f64 / (LEVELS - 1) as f64).powi(2)
     }
 
     /// An entry of `table` for the start of `step` with `pods` ready pods and a backlog.
     fn value(&self, table: &[f64], step: usize, pods: u32, backlog: f64) -> f64 {
         let row = (step.min(self.arrivals.len() / BINS) * self.pods + (pods as usize).min(self.pods - 1)) * LEVELS;
-        let place = (backlog / self.largest).clamp(0.0, 1.0).cbrt() * (LEVELS - 1) as f64;
+        let place = (backlog / self.largest).clamp(0.0, 1.0).sqrt() * (LEVELS - 1) as f64;
         let low = (place as usize).min(LEVELS - 2);
         let (below, above) = (self.level(low), self.level(low + 1));
         let share = ((backlog - below) / (above - below)).clamp(0.0, 1.0);
