@@ -92,7 +92,7 @@ mod tests {
     fn a_missing_gpu_is_an_error_that_says_what_to_do() {
         assert!(device(DeviceKind::Cpu).is_ok());
         match device(DeviceKind::Cuda) {
-            Ok(_) => assert!(cfg!(feature = "cuda")),
+            Ok(device) => assert!(device.is_cuda()),
             Err(error) => assert!(error.to_string().ends_with("use cpu"), "{error}"),
         }
     }

@@ -1,13 +1,16 @@
 //! PPO learns what can be learnt, and nothing where there is nothing.
 
+#![cfg(feature = "trainer")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, missing_docs)]
+
 mod cartpole;
 mod spike;
 
 use cartpole::CartPole;
-use kisim::random::{Purpose, Stream, derive_seed, stream};
 use kiscaler_train::actor::{Actor, Buffers};
 use kiscaler_train::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
 use kiscaler_train::ppo::{PpoConfig, Resources, Trainer, UpdateStats};
+use kisim::random::{Purpose, Stream, derive_seed, stream};
 use rand::Rng;
 use spike::{Spikes, State};
 
@@ -90,7 +93,8 @@ fn cartpole_moves_as_gymnasiums() {
 fn cartpole_is_solved_on_nine_of_ten_seeds() {
     let means: Vec<f64> = (0..10)
         .map(|seed| {
-            let config = PpoConfig { total_steps: 200_000, ..PpoConfig::default() };
+            // A step four times CleanRL's, which takes 5e5 steps for it.
+            let config = PpoConfig { total_steps: 200_000, learning_rate: 1e-3, ..PpoConfig::default() };
             let (trainer, _) = train(config, seed, &CartPole::default());
             assert!(trainer.steps() <= 200_000);
             evaluate(&trainer.actor().unwrap(), &mut CartPole::default(), 100)
@@ -198,7 +202,8 @@ fn a_teacher_is_imitated_where_it_speaks() {
         assert!(stats.imitation);
         losses.push(stats.teacher_loss);
     }
-    assert!((losses[0] - 0.5).abs() < 0.05 && losses[59] < 0.05, "{losses:?}");
+    // A coin between two costs 0.5; the first figure is a mean over the first epochs.
+    assert!((0.35..0.52).contains(&losses[0]) && losses[59] < 0.01, "{losses:?}");
     assert!(!trainer.update().unwrap().imitation && trainer.finished());
     let (actor, mut buffers) = (trainer.actor().unwrap(), Buffers::default());
     for context in [1, 2] {

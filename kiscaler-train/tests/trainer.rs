@@ -1,5 +1,8 @@
 //! The same run is the same run: threads, interruption, seeds. What goes wrong is named.
 
+#![cfg(feature = "trainer")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, missing_docs)]
+
 mod cartpole;
 
 use std::sync::{Arc, Mutex};
@@ -188,8 +191,7 @@ impl Environment for Seeds {
 #[test]
 fn a_group_shares_its_seeds_and_nobody_else_does() {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let environments =
-        (0..6).map(|index| Seeds { inner: CartPole::default(), index, seen: seen.clone() }).collect();
+    let environments = (0..6).map(|index| Seeds { inner: CartPole::default(), index, seen: seen.clone() }).collect();
     let mut trainer = Trainer::new(config(), 1, Resources::default(), environments).unwrap();
     for _ in 0..3 {
         trainer.update().unwrap();

@@ -68,11 +68,8 @@ fn learn(options: &Options) -> Result<(f64, f64, f64), Box<dyn std::error::Error
 fn decide() -> Result<f64, Box<dyn std::error::Error>> {
     let sizes = [96, 128, 128, 40];
     let flat: Vec<f32> = (0..parameters(&sizes)).map(|index| (index as f32).sin() * 0.1).collect();
-    let actor = Actor {
-        network: Mlp::from_flat(&sizes, &flat)?,
-        scale: Scale::identity(96),
-        heads: Heads::new(&[16, 16, 8]),
-    };
+    let actor =
+        Actor { network: Mlp::from_flat(&sizes, &flat)?, scale: Scale::identity(96), heads: Heads::new(&[16, 16, 8]) };
     let mask = [true; 40];
     let (mut observation, mut buffers, mut action) = ([0.5f32; 96], Buffers::default(), [0; 3]);
     let rounds = 100_000;

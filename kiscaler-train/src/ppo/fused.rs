@@ -106,11 +106,6 @@ impl Network {
         }
     }
 
-    /// Floats of a row of outputs.
-    fn output_stride(&self) -> usize {
-        self.sizes.last().map_or(0, |&outputs| padded(outputs))
-    }
-
     fn cost(&self) -> usize {
         self.sizes.windows(2).map(|pair| pair[0] * pair[1]).sum()
     }
@@ -438,8 +433,7 @@ impl Loss for CriticLoss<'_> {
         let lines = outputs.chunks_exact(wide).zip(gradient.chunks_exact_mut(wide));
         for (row, (value, gradient)) in rows.zip(lines) {
             gradient.fill(0.0);
-            gradient[0] =
-                loss::critic(weights, shares.row, value[0], batch.values[row], batch.targets[row], sums);
+            gradient[0] = loss::critic(weights, shares.row, value[0], batch.values[row], batch.targets[row], sums);
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Demand is a chain of two states, calm and spike. A pod asked for now serves one step later: by the time a spike
 //! shows, it is too late to start pods for its first step. Work that is not served waits in a short queue, which costs.
 
-use kisim::random::{Purpose, Stream, stream};
 use kiscaler_train::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
+use kisim::random::{Purpose, Stream, stream};
 use rand::Rng;
 
 /// Most pods, and choices of the action: 1 to this.
@@ -74,8 +74,8 @@ pub fn value_iteration() -> (Vec<f64>, Vec<[f64; PODS]>) {
     let mut values = vec![0.0; STATES];
     let mut choices = vec![[0.0; PODS]; STATES];
     for _ in 0..2_000 {
-        for index in 0..STATES {
-            for (choice, value) in choices[index].iter_mut().enumerate() {
+        for (index, choices) in choices.iter_mut().enumerate() {
+            for (choice, value) in choices.iter_mut().enumerate() {
                 *value = backup(State::of(index), choice + 1, &values);
             }
         }
