@@ -71,8 +71,8 @@ impl Minibatch {
         }
     }
 
-    /// Centres and scales the advantages (Huang et al. 2022, detail 7).
-    pub fn normalise_advantages(&mut self) {
+    /// Centres and scales the advantages (Huang et al. 2022, detail 7), and cuts them at ± `limit`.
+    pub fn normalise_advantages(&mut self, limit: Option<f32>) {
         let values = &mut self.advantages[..self.count];
         if values.len() < 2 {
             return;
@@ -81,7 +81,9 @@ impl Minibatch {
         let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
         let squares = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>();
         let factor = 1.0 / ((squares / (count - 1.0)).sqrt() + 1e-8);
-        values.iter_mut().for_each(|value| *value = ((f64::from(*value) - mean) * factor) as f32);
+        let limit = limit.unwrap_or(f32::INFINITY);
+        let scaled = |value: f32| ((f64::from(value) - mean) * factor) as f32;
+        values.iter_mut().for_each(|value| *value = scaled(*value).clamp(-limit, limit));
     }
 
     /// Rows for which the teacher spoke.

@@ -46,6 +46,9 @@ pub struct PpoConfig {
     pub target_kl: Option<f64>,
     /// Whether advantages are centred and scaled in each minibatch.
     pub normalise_advantages: bool,
+    /// Advantages beyond so many standard deviations count as that many, if given: a burst that nobody could serve is not to
+    /// drown what a thousand quiet steps say. Only where they are normalised.
+    pub advantage_limit: Option<f32>,
     /// Whether observations are normalised by their running mean and variance.
     pub normalise_observations: bool,
     /// Whether rewards are divided by the running deviation of the discounted return.
@@ -87,6 +90,7 @@ impl Default for PpoConfig {
             max_gradient_norm: 0.5,
             target_kl: None,
             normalise_advantages: true,
+            advantage_limit: None,
             normalise_observations: false,
             normalise_returns: false,
             teacher_start: 0.0,
@@ -128,6 +132,7 @@ impl PpoConfig {
             ("max_gradient_norm", f64::from(self.max_gradient_norm)),
             ("value_clip", f64::from(self.value_clip.unwrap_or(1.0))),
             ("target_kl", self.target_kl.unwrap_or(1.0)),
+            ("advantage_limit", f64::from(self.advantage_limit.unwrap_or(1.0))),
         ] {
             if !(value > 0.0 && value.is_finite()) {
                 return wrong(field, &value, "a number above 0");

@@ -438,7 +438,7 @@ impl<E: Environment> Trainer<E> {
             for chosen in self.order.chunks(config.minibatch) {
                 self.batch.gather(&self.rollout, chosen);
                 if config.normalise_advantages {
-                    self.batch.normalise_advantages();
+                    self.batch.normalise_advantages(self.config.advantage_limit);
                 }
                 let sums = self.engine.gradient(&self.parameters, &self.batch, &weights, &mut self.gradient)?;
                 let length = norm(&self.gradient);

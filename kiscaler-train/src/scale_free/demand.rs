@@ -9,7 +9,7 @@ use kisim::window::{Counter, Gauge};
 use crate::facts::Facts;
 
 /// Steps of the past that features look at.
-pub(super) const KEPT: usize = 512;
+pub(super) const KEPT: usize = 256;
 
 /// Below this load, in saturated pods, everything is about the same.
 pub(super) const LEAST: f64 = 0.03;

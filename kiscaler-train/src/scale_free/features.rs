@@ -2,7 +2,7 @@
 
 use kisim::control::View;
 
-use super::demand::{Anchor, Demand, LEAST};
+use super::demand::{Anchor, Demand, KEPT, LEAST};
 use super::pipeline::Pipeline;
 use crate::facts::Facts;
 
@@ -136,7 +136,8 @@ fn write(
     to.put("level_of_most", ratio(level, facts.takes(max)));
     to.put("level_of_least", ratio(level, facts.takes(min)));
     to.put("mean", ratio(demand.mean(), level));
-    to.put("steps", (1.0 + demand.steps() as f64).ln() - 4.0);
+    // A run that is longer than what is remembered is no different.
+    to.put("steps", (1.0 + demand.steps().min(KEPT as u64) as f64).ln() - 4.0);
     to.put("missed", f64::from(demand.missed()));
 
     // What there is, and what comes.
@@ -210,13 +211,11 @@ fn past(to: &mut Writer<'_>, demand: &Demand, level: f64) {
         if load > peak {
             (peak, since_peak) = (load, back);
         }
-        if back < 256 {
-            above += u32::from(load > high);
-            empty += u32::from(load < 0.5 * LEAST);
-            // Going back in time, an onset is where high ends.
-            onsets += u32::from(was_high && load <= high);
-            was_high = load > high;
-        }
+        above += u32::from(load > high);
+        empty += u32::from(load < 0.5 * LEAST);
+        // Going back in time, an onset is where high ends.
+        onsets += u32::from(was_high && load <= high);
+        was_high = load > high;
         before = load;
     }
     for (back, &load) in recent.iter().enumerate() {
@@ -235,7 +234,7 @@ fn past(to: &mut Writer<'_>, demand: &Demand, level: f64) {
     for ((sum, count), reach) in change.into_iter().zip([16, 128]) {
         to.put_at("restless", reach, (sum / f64::from(count.max(1))).sqrt());
     }
-    let counted = seen.clamp(1, 256) as f64;
+    let counted = seen.max(1) as f64;
     to.put("peak", ratio(peak, level));
     to.put("since_peak", (1.0 + since_peak as f64).ln() - 2.0);
     to.put("onsets", (f64::from(onsets) / counted * 32.0).ln_1p());
