@@ -3,8 +3,10 @@
     python ppo_peers.py --ours target/release/ppo_speed --rounds 3
 
 Same problem for all: CartPole-v1, 8 environments of 128 steps, two separate networks of 2 x 64 tanh, minibatches of
-256, 4 epochs, one thread. Rollout and learning count, starting up does not. The programs take turns, so that a machine
-that is slower for a while is slower for all; each figure is a median over the rounds, and ratios are of these.
+256, 4 epochs, one thread. The programs take turns; each figure is a median over the rounds, and ratios are of these.
+Two clocks: wall, which counts rollout and learning only, and processor time of the process, which does not mind what
+else the machine does. The latter counts for ours its start and 50,000 single decisions too, and for the others nothing
+but rollout and learning.
 
 CleanRL is a collection of single files, not a library, and what is on PyPI under its name is an old one without
 vectorised environments. `cleanrl_form` below is our own code in the form of its `ppo.py`: the same steps in the same
@@ -14,9 +16,11 @@ libraries, one after the other, without its logging.
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import time
+from importlib.metadata import version
 
 # Before torch is imported: one thread, as for ours.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -59,7 +63,7 @@ class Agent(nn.Module):
 
 
 def cleanrl_form(total):
-    """Steps per second, and the mean return of the last 100 episodes."""
+    """Steps, wall and processor seconds, and the mean return of the last 100 episodes."""
     torch.manual_seed(1)
 
     def make():
@@ -75,7 +79,7 @@ def cleanrl_form(total):
     observation = torch.Tensor(envs.reset(seed=1)[0])
     done = torch.zeros(ENVIRONMENTS)
     updates = total // BATCH
-    started = time.perf_counter()
+    started = time.perf_counter(), time.process_time()
     for update in range(updates):
         optimiser.param_groups[0]["lr"] = (1.0 - update / updates) * RATE
         for step in range(STEPS):
@@ -125,13 +129,13 @@ def cleanrl_form(total):
                 loss.backward()
                 nn.utils.clip_grad_norm_(agent.parameters(), NORM)
                 optimiser.step()
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - started[0], time.process_time() - started[1]
     envs.close()
-    return updates * BATCH / seconds, float(np.mean(returned[-100:]))
+    return updates * BATCH, *seconds, float(np.mean(returned[-100:]))
 
 
 def stable_baselines(total):
-    """Steps per second, and the mean return of the last 100 episodes."""
+    """Steps, wall and processor seconds, and the mean return of the last 100 episodes."""
     from stable_baselines3 import PPO
     from stable_baselines3.common.env_util import make_vec_env
 
@@ -153,50 +157,56 @@ def stable_baselines(total):
         device="cpu",
         seed=1,
     )
-    started = time.perf_counter()
+    started = time.perf_counter(), time.process_time()
     model.learn(total // BATCH * BATCH)
-    seconds = time.perf_counter() - started
-    return model.num_timesteps / seconds, float(np.mean([info["r"] for info in model.ep_info_buffer]))
+    seconds = time.perf_counter() - started[0], time.process_time() - started[1]
+    return model.num_timesteps, *seconds, float(np.mean([info["r"] for info in model.ep_info_buffer]))
 
 
-def ours(binary, total, *arguments):
+def processor_time():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def ours(binary, total, decisions, *arguments):
+    before = processor_time()
     output = subprocess.run(
         [binary, "--json", "--steps", str(total), *arguments], check=True, capture_output=True, text=True
     )
     found = json.loads(output.stdout)
-    return found["steps_per_second"], found["return"], found["decision_us"]
+    decisions.append(found["decision_us"])
+    return total, total / found["steps_per_second"], processor_time() - before, found["return"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ours", required=True, help="the program ppo_speed, built with --release")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=500_000, help="environment steps of ours")
+    parser.add_argument("--steps", type=int, default=1_000_000, help="environment steps of ours")
     parser.add_argument("--peer-steps", type=int, default=100_000, help="environment steps of the others")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    decisions = []
     runs = {
-        "ours": lambda: ours(options.ours, options.steps),
-        "ours, candle": lambda: ours(options.ours, options.peer_steps, "--candle"),
+        "ours": lambda: ours(options.ours, options.steps, decisions),
+        "ours, candle": lambda: ours(options.ours, options.peer_steps, [], "--candle"),
         "CleanRL's form": lambda: cleanrl_form(options.peer_steps),
         "Stable-Baselines3": lambda: stable_baselines(options.peer_steps),
     }
     speeds = {name: [] for name in runs}
-    decision = []
     for _ in range(options.rounds):
         for name, run in runs.items():
-            found = run()
-            speeds[name].append(found[0])
-            if name == "ours":
-                decision.append(found[2])
-            print(f"# {name}: {found[0]:.0f} steps/s, return {found[1]:.0f}", flush=True)
-    best = statistics.median(speeds["ours"])
-    print("\n| | steps/s | ours is faster by |\n| --- | --- | --- |")
-    for name, found in speeds.items():
-        median = statistics.median(found)
-        print(f"| {name} | {median:.3g} | {best / median:.1f} |")
-    print(f"\nOne decision of 96-128-128-40: {statistics.median(decision):.1f} us")
-    print(f"torch {torch.__version__}, gymnasium {gym.__version__}, Python threads 1")
+            steps, wall, processor, returned = run()
+            speeds[name].append((steps / wall, steps / processor))
+            print(f"# {name}: {steps / wall:.0f}/s, {steps / processor:.0f} per cpu s, return {returned:.0f}", flush=True)
+    medians = {name: [statistics.median(clock) for clock in zip(*found)] for name, found in speeds.items()}
+    print("\n| | steps/s, wall | ours, times | steps per processor second | ours, times |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for name, (wall, processor) in medians.items():
+        best = medians["ours"]
+        print(f"| {name} | {wall:.3g} | {best[0] / wall:.1f} | {processor:.3g} | {best[1] / processor:.1f} |")
+    print(f"\nOne decision of 96-128-128-40: {statistics.median(decisions):.1f} us")
+    print(f"torch {torch.__version__}, gymnasium {gym.__version__}, stable-baselines3 {version('stable-baselines3')}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ mod spike;
 use cartpole::CartPole;
 use kiscaler_train::actor::{Actor, Buffers};
 use kiscaler_train::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
+use kiscaler_train::network::Scratch;
 use kiscaler_train::ppo::{PpoConfig, Resources, Trainer, UpdateStats};
 use kisim::random::{Purpose, Stream, derive_seed, stream};
 use rand::Rng;
@@ -263,6 +264,60 @@ fn the_spike_problem_is_solved_as_well_as_value_iteration_does() {
     eprintln!("spikes: naive {naive:.3}, learnt {found:.3}, best {optimum:.3}: {share:.4}; right in {right:.3}");
     assert!(optimum - naive > 0.05 * naive.abs(), "nothing to win: {naive} {optimum}");
     assert!(share >= 0.95 && right >= 0.95, "{share} {right}");
+}
+
+/// Pays 5 for the first step of an episode and 1 for every other, and is cut by the clock after five.
+#[derive(Clone, Debug, Default)]
+struct Clocked {
+    steps: u32,
+}
+
+impl Environment for Clocked {
+    fn space(&self) -> Space {
+        Space { observation: 2, privileged: 0, heads: vec![2], teacher: false }
+    }
+
+    fn reset(&mut self, _: u64) -> Result<(), EnvironmentError> {
+        self.steps = 0;
+        Ok(())
+    }
+
+    fn look(&mut self, look: Look<'_>) {
+        let first = self.steps == 0;
+        look.observation.copy_from_slice(if first { &[1.0, 0.0] } else { &[0.0, 1.0] });
+        look.mask.fill(true);
+    }
+
+    fn step(&mut self, _: &[u32]) -> Result<Transition, EnvironmentError> {
+        self.steps += 1;
+        let reward = if self.steps == 1 { 5.0 } else { 1.0 };
+        Ok(Transition { reward, end: (self.steps == 5).then_some(End::Truncated) })
+    }
+}
+
+#[test]
+fn what_is_cut_by_the_clock_is_worth_what_would_have_come() {
+    let config = PpoConfig {
+        gamma: 0.9,
+        total_steps: 200_000,
+        learning_rate: 3e-3,
+        value_clip: None,
+        critic_hidden: vec![16],
+        actor_hidden: vec![4],
+        max_gradient_norm: 10.0,
+        ..PpoConfig::default()
+    };
+    let (trainer, _) = train(config, 1, &Clocked::default());
+    let critic = trainer.critic().unwrap();
+    let value = |observation: &[f32]| {
+        let mut value = [0.0];
+        critic.forward(observation, &mut Scratch::default(), &mut value);
+        value[0]
+    };
+    let (first, later) = (value(&[1.0, 0.0]), value(&[0.0, 1.0]));
+    // 1 for ever is worth 1 / (1 - 0.9) = 10, and 5 + 0.9 * 10 = 14. With the next episode's first observation in place
+    // of the last one, or with an end in place of a cut, neither comes out.
+    assert!((later - 10.0).abs() < 0.2 && (first - 14.0).abs() < 0.2, "{first} {later}");
 }
 
 /// CartPole that stands up again: a fall costs 1, and nothing else tells of it. Rewards can be those of another time.
