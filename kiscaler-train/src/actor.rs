@@ -7,7 +7,7 @@ use crate::normaliser::Scale;
 /// A frozen policy: observation in, choices out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Actor {
-    /// From [observation] to [choices of all heads].
+    /// From `[observation]` to `[choices of all heads]`.
     pub network: Mlp,
     /// Applied to the observation first.
     pub scale: Scale,
@@ -24,14 +24,14 @@ pub struct Buffers {
 }
 
 impl Actor {
-    /// The likeliest choice of each head among those that `mask` allows. Shapes: `observation` [inputs],
-    /// `mask` [choices], `actions` [heads].
+    /// The likeliest choice of each head among those that `mask` allows. Shapes: `observation` `[inputs]`,
+    /// `mask` `[choices]`, `actions` `[heads]`.
     pub fn decide(&self, observation: &[f32], mask: &[bool], buffers: &mut Buffers, actions: &mut [u32]) {
         self.logits(observation, buffers);
         self.heads.argmax(&buffers.logits, mask, actions);
     }
 
-    /// Log probabilities of all choices, −∞ where `mask` forbids one. Shape [choices].
+    /// Log probabilities of all choices, −∞ where `mask` forbids one. Shape `[choices]`.
     pub fn log_probabilities<'a>(&self, observation: &[f32], mask: &[bool], buffers: &'a mut Buffers) -> &'a [f32] {
         self.logits(observation, buffers);
         self.heads.log_softmax(&mut buffers.logits, mask);

@@ -14,7 +14,7 @@ pub struct Layer {
     pub outputs: usize,
     /// Shape [outputs, inputs], row after row.
     pub weight: Vec<f32>,
-    /// Shape [outputs].
+    /// Shape `[outputs]`.
     pub bias: Vec<f32>,
 }
 
@@ -133,7 +133,7 @@ impl Mlp {
         self.layers.last().map_or(0, |layer| layer.outputs)
     }
 
-    /// Writes what the network says to `input` [inputs] into `output` [outputs].
+    /// Writes what the network says to `input` `[inputs]` into `output` `[outputs]`.
     pub fn forward(&self, input: &[f32], scratch: &mut Scratch, output: &mut [f32]) {
         let Some((last, hidden)) = self.layers.split_last() else { return };
         scratch.here.clear();

@@ -3,7 +3,7 @@
 //!
 //! [`Trainer::update`] is one turn of the algorithm, top to bottom: a rollout, values, advantages, and epochs of
 //! minibatches, each with one step of Adam. What it is generic over is [`Environment`](crate::environment::Environment).
-//! What it computes with is [`fused`] on the processor and [`reference`], Candle, elsewhere.
+//! What it computes with is `fused` on the processor and `reference`, Candle, elsewhere.
 
 mod adam;
 mod batch;
