@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn products_are_those_of_the_definition() {
         for (m, n, k) in [(4, 16, 1), (8, 64, 64), (3, 2, 5), (64, 48, 7), (12, 80, 33), (20, 128, 96)] {
-            let rows = m.next_multiple_of(ROWS);
+            let rows = usize::next_multiple_of(m, ROWS);
             let wide = padded(n);
             let b = numbers(k * wide, 0.3);
             let bias = numbers(wide, 0.9);
