@@ -76,17 +76,16 @@ impl Course {
     fn advance(&mut self) -> Result<f64, SimulationError> {
         let mut reward = 0.0;
         loop {
-            match self.stage.simulation.run()? {
-                Stop::Step => {
-                    self.stage.scrape();
-                    reward += self.book();
-                }
-                // The step that ended at this instant has taken in its scrapes.
-                Stop::Control | Stop::End => {
-                    self.tally.reward += reward;
-                    return Ok(reward);
-                }
-                Stop::Row | Stop::WarmUpOver => {}
+            let stop = self.stage.simulation.run()?;
+            // The last control step ends with the run, and no stop of its own says so.
+            if matches!(stop, Stop::Step | Stop::End) {
+                self.stage.scrape();
+                reward += self.book();
+            }
+            // The step that ended at this instant has taken in its scrapes.
+            if matches!(stop, Stop::Control | Stop::End) {
+                self.tally.reward += reward;
+                return Ok(reward);
             }
         }
     }
