@@ -276,7 +276,8 @@ impl Learner for AutoscalingLearner {
         Ok(Checkpoint {
             encoder: set.encoder(),
             features: features.collect(),
-            scaling: Scaling::default(),
+            // Without normalisation nothing is cut either.
+            scaling: Scaling { clip: f64::from(actor.scale.limit), ..Scaling::default() },
             heads: set.heads(),
             control_interval: set.control_interval(),
             envelope_quantile: ENVELOPE_QUANTILE,
