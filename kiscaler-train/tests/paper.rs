@@ -3,10 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kisim::control::{Autoscaler, Decision, View};
-use kisim::random::{Purpose, stream};
-use kisim::run::{Keep, run_with, silent};
-use kisim::scenario::Scenario;
 use kiscaler_train::actor::{Actor, Buffers};
 use kiscaler_train::checkpoint::{Checkpoint, Encoder};
 use kiscaler_train::config::{PAPER, TrainConfig};
@@ -17,6 +13,10 @@ use kiscaler_train::paper::{HEADS, NAMES, STEPS};
 use kiscaler_train::policy::{Policy, PolicyAutoscaler, PolicyError};
 use kiscaler_train::ppo::Resources;
 use kiscaler_train::training::paper_world::{PaperWorld, Patterns};
+use kisim::control::{Autoscaler, Decision, View};
+use kisim::random::{Purpose, stream};
+use kisim::run::{Keep, run_with, silent};
+use kisim::scenario::Scenario;
 use rand::RngExt;
 
 const CHOICES: usize = HEADS[0] + HEADS[1] + HEADS[2];
@@ -85,9 +85,12 @@ fn tiny() -> String {
         .replace("episodes = 40", "episodes = 4")
 }
 
-/// A policy that notes what it saw and chose.
+/// What a policy saw and chose, decision by decision.
+type Choices = Vec<(Vec<u32>, Vec<bool>, Vec<u32>)>;
+
+/// A policy that notes it.
 #[derive(Debug)]
-struct Noted(PolicyAutoscaler, Vec<(Vec<u32>, Vec<bool>, Vec<u32>)>);
+struct Noted(PolicyAutoscaler, Choices);
 
 impl Autoscaler for Noted {
     fn name(&self) -> String {
@@ -103,7 +106,7 @@ impl Autoscaler for Noted {
     }
 }
 
-fn act(world: &mut PaperWorld, actor: &Actor) -> Vec<(Vec<u32>, Vec<bool>, Vec<u32>)> {
+fn act(world: &mut PaperWorld, actor: &Actor) -> Choices {
     let (mut buffers, mut all) = (Buffers::default(), Vec::new());
     loop {
         let (observation, mask) = look(world);
