@@ -106,11 +106,6 @@ impl Network {
         }
     }
 
-    /// Floats of a row of outputs.
-    fn output_stride(&self) -> usize {
-        self.sizes.last().map_or(0, |&outputs| padded(outputs))
-    }
-
     fn cost(&self) -> usize {
         self.sizes.windows(2).map(|pair| pair[0] * pair[1]).sum()
     }
