@@ -84,7 +84,11 @@ impl TrainConfig {
             return field(format!("ppo.{name}"), found.to_owned(), expected);
         }
         if config.observation == ObservationSet::Paper && config.ppo.teaches() {
-            return field("observation".into(), "\"paper\" with a teacher to imitate".into(), "\"scale-free\", which has one");
+            return field(
+                "observation".into(),
+                "\"paper\" with a teacher to imitate".into(),
+                "\"scale-free\", which has one",
+            );
         }
         if let Some((name, found, expected)) = config.distribution.problem() {
             return field(format!("distribution.{name}"), found, expected);
@@ -120,6 +124,9 @@ mod tests {
     fn the_published_set_has_no_teacher() {
         let text = PAPER.replace("[ppo]", "[ppo]\nimitation_updates = 3");
         let error = TrainConfig::parse(&text, "mine.toml").unwrap_err().to_string();
-        assert!(error.contains("mine.toml") && error.contains("observation") && error.contains("scale-free"), "{error}");
+        assert!(
+            error.contains("mine.toml") && error.contains("observation") && error.contains("scale-free"),
+            "{error}"
+        );
     }
 }

@@ -309,10 +309,9 @@ fn lift(value: &mut Value, path: &str, tensors: &mut BTreeMap<String, Tensor>) -
             *value = Value::String(LIFTED_TO.to_owned());
             Ok(())
         }
-        Value::Array(items) => items
-            .iter_mut()
-            .enumerate()
-            .try_for_each(|(index, inner)| lift(inner, &below(&index.to_string()), tensors)),
+        Value::Array(items) => {
+            items.iter_mut().enumerate().try_for_each(|(index, inner)| lift(inner, &below(&index.to_string()), tensors))
+        }
         _ => Ok(()),
     }
 }

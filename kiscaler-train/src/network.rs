@@ -180,15 +180,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// Beyond this, the tangent is 1 in `f32`.
 pub(crate) const TANH_LIMIT: f32 = 7.905_311;
 /// Odd powers of the numerator, the highest first, and even powers of the denominator.
-pub(crate) const TANH_NUMERATOR: [f32; 7] = [
-    -2.760_768_4e-16,
-    2.000_187_9e-13,
-    -8.604_672e-11,
-    5.122_297e-8,
-    1.485_722_4e-5,
-    6.372_619e-4,
-    4.893_524_6e-3,
-];
+pub(crate) const TANH_NUMERATOR: [f32; 7] =
+    [-2.760_768_4e-16, 2.000_187_9e-13, -8.604_672e-11, 5.122_297e-8, 1.485_722_4e-5, 6.372_619e-4, 4.893_524_6e-3];
 pub(crate) const TANH_DENOMINATOR: [f32; 4] = [1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_6e-3, 4.893_525e-3];
 
 /// The hyperbolic tangent, as a quotient of polynomials (the coefficients of Eigen's `ptanh_float`): within 5e-7 of the

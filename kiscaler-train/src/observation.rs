@@ -77,14 +77,11 @@ impl ObservationSet {
                     None => choice("GPU pods alone".to_owned(), 0.0),
                     Some(batches) => choice(format!("CPU pods beyond a queue of {batches} batches"), batches),
                 });
-                vec![
-                    head("capacity", factors),
-                    head("bridge", bridge.to_vec()),
-                    head("placement", placements.to_vec()),
-                ]
+                vec![head("capacity", factors), head("bridge", bridge.to_vec()), head("placement", placements.to_vec())]
             }
             ObservationSet::Paper => {
-                let changes = |pods: &str| paper::CHANGES.map(|n| choice(format!("{n:+} {pods}"), f64::from(n))).to_vec();
+                let changes =
+                    |pods: &str| paper::CHANGES.map(|n| choice(format!("{n:+} {pods}"), f64::from(n))).to_vec();
                 let shares = paper::GPU_SHARES.map(|(name, share)| choice(name.to_owned(), share));
                 vec![
                     head("gpu", changes("GPU replicas")),

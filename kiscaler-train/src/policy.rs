@@ -82,8 +82,11 @@ impl Policy {
             let values = |name: &str| Ok(checkpoint.tensor(name)?.as_f32().unwrap_or_default().to_vec());
             Ok(Layer { inputs, outputs, weight: values(&weight)?, bias: values(&bias)? })
         });
-        let network = Mlp::new(layers.collect::<Result<_, Refusal>>()?)
-            .map_err(|e| Refusal::Field { field: "tensors".into(), found: e.to_string(), expected: "a network".into() })?;
+        let network = Mlp::new(layers.collect::<Result<_, Refusal>>()?).map_err(|e| Refusal::Field {
+            field: "tensors".into(),
+            found: e.to_string(),
+            expected: "a network".into(),
+        })?;
         let of = |value: fn(&Feature, f64) -> f32| -> Vec<f32> {
             checkpoint.features.iter().map(|f| value(f, checkpoint.scaling.epsilon)).collect()
         };
@@ -183,13 +186,7 @@ impl PolicyAutoscaler {
                 Eyes::Paper(Paper::new(prepared).ok_or_else(|| PolicyError::Pools { found: found() })?)
             }
         };
-        Ok(PolicyAutoscaler {
-            name,
-            policy: Arc::clone(policy),
-            eyes,
-            buffers: Buffers::default(),
-            action: [0; HEADS],
-        })
+        Ok(PolicyAutoscaler { name, policy: Arc::clone(policy), eyes, buffers: Buffers::default(), action: [0; HEADS] })
     }
 
     /// The last decision.

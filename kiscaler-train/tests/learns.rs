@@ -4,10 +4,10 @@ mod cartpole;
 mod spike;
 
 use cartpole::CartPole;
-use kisim::random::{Purpose, Stream, derive_seed, stream};
 use kiscaler_train::actor::{Actor, Buffers};
 use kiscaler_train::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
 use kiscaler_train::ppo::{PpoConfig, Resources, Trainer, UpdateStats};
+use kisim::random::{Purpose, Stream, derive_seed, stream};
 use rand::Rng;
 use spike::{Spikes, State};
 

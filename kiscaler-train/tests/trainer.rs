@@ -188,8 +188,7 @@ impl Environment for Seeds {
 #[test]
 fn a_group_shares_its_seeds_and_nobody_else_does() {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let environments =
-        (0..6).map(|index| Seeds { inner: CartPole::default(), index, seen: seen.clone() }).collect();
+    let environments = (0..6).map(|index| Seeds { inner: CartPole::default(), index, seen: seen.clone() }).collect();
     let mut trainer = Trainer::new(config(), 1, Resources::default(), environments).unwrap();
     for _ in 0..3 {
         trainer.update().unwrap();

@@ -194,8 +194,7 @@ impl Autoscaler for Witness {
         let mut logits = |observation: &[f32]| {
             self.policy.actor().log_probabilities(observation, &everything, &mut buffers).to_vec()
         };
-        let found =
-            effects(self.policy.features(), last.observation, &sizes, last.mask, last.action, &mut logits);
+        let found = effects(self.policy.features(), last.observation, &sizes, last.mask, last.action, &mut logits);
         let own = self.policy.actor().log_probabilities(last.observation, last.mask, &mut buffers);
         let mut start = 0;
         let mut probability = 1.0;

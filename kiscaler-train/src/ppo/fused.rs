@@ -433,8 +433,7 @@ impl Loss for CriticLoss<'_> {
         let lines = outputs.chunks_exact(wide).zip(gradient.chunks_exact_mut(wide));
         for (row, (value, gradient)) in rows.zip(lines) {
             gradient.fill(0.0);
-            gradient[0] =
-                loss::critic(weights, shares.row, value[0], batch.values[row], batch.targets[row], sums);
+            gradient[0] = loss::critic(weights, shares.row, value[0], batch.values[row], batch.targets[row], sums);
         }
     }
 }

@@ -22,10 +22,7 @@ fn terms() -> [(&'static str, Weights); 6] {
         ("value, clipped", Weights { value: 0.5, value_clip: Some(0.2), ..NONE }),
         ("entropy", Weights { entropy: 0.3, ..NONE }),
         ("teacher", Weights { teacher: 0.7, ..NONE }),
-        (
-            "all",
-            Weights { policy: 1.0, value: 0.5, entropy: 0.3, teacher: 0.7, clip: 0.1, value_clip: Some(0.3) },
-        ),
+        ("all", Weights { policy: 1.0, value: 0.5, entropy: 0.3, teacher: 0.7, clip: 0.1, value_clip: Some(0.3) }),
     ]
 }
 
@@ -240,12 +237,8 @@ fn threads_change_no_bit() {
     let case = wide();
     let (_, weights) = terms()[5];
     let mut alone = vec![0.0; case.parameters.len()];
-    let sums = Fused::new(&case.model, &case.heads, false).gradient(
-        &case.parameters,
-        &case.batch,
-        &weights,
-        &mut alone,
-    );
+    let sums =
+        Fused::new(&case.model, &case.heads, false).gradient(&case.parameters, &case.batch, &weights, &mut alone);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     let mut together = vec![0.0; case.parameters.len()];
     let mut engine = Fused::new(&case.model, &case.heads, true);

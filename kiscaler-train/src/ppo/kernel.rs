@@ -214,18 +214,8 @@ mod tests {
             };
             let mut c = vec![f32::NAN; rows * wide];
             let a = numbers(rows * k, 0.1);
-            let product = Product {
-                m,
-                n,
-                k,
-                a: &a,
-                a_stride: k,
-                b: &b,
-                b_stride: wide,
-                bias: &bias,
-                h: &h,
-                c_stride: wide,
-            };
+            let product =
+                Product { m, n, k, a: &a, a_stride: k, b: &b, b_stride: wide, bias: &bias, h: &h, c_stride: wide };
             Arch::new().dispatch(Run::<false, PLAIN>(product, &mut c));
             check(PLAIN, false, &a, k, &c);
             Arch::new().dispatch(Run::<false, TANH>(product, &mut c));
@@ -243,18 +233,8 @@ mod tests {
     fn a_nan_is_not_swallowed() {
         let (a, b, bias) = (vec![f32::NAN; 4], vec![1.0; 16], vec![0.0; 16]);
         let mut c = vec![0.0; 64];
-        let product = Product {
-            m: 4,
-            n: 16,
-            k: 1,
-            a: &a,
-            a_stride: 1,
-            b: &b,
-            b_stride: 16,
-            bias: &bias,
-            h: &[],
-            c_stride: 16,
-        };
+        let product =
+            Product { m: 4, n: 16, k: 1, a: &a, a_stride: 1, b: &b, b_stride: 16, bias: &bias, h: &[], c_stride: 16 };
         Arch::new().dispatch(Run::<false, TANH>(product, &mut c));
         assert!(c.iter().all(|value| value.is_nan()));
     }

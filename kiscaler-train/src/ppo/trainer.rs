@@ -121,12 +121,7 @@ pub struct Trainer<E> {
 
 impl<E: Environment> Trainer<E> {
     /// A trainer at its first update, with fresh environments of one shape, as many as `config` says.
-    pub fn new(
-        config: PpoConfig,
-        seed: u64,
-        resources: Resources,
-        environments: Vec<E>,
-    ) -> Result<Self, TrainError> {
+    pub fn new(config: PpoConfig, seed: u64, resources: Resources, environments: Vec<E>) -> Result<Self, TrainError> {
         if let Some(problem) = config.problem() {
             return Err(TrainError::Config(problem));
         }
@@ -413,9 +408,7 @@ impl<E: Environment> Trainer<E> {
             after: &after,
         };
         gae::advantages(steps, config.gamma, config.lambda, &mut rollout.advantages);
-        for ((target, advantage), value) in
-            rollout.targets.iter_mut().zip(&rollout.advantages).zip(&rollout.values)
-        {
+        for ((target, advantage), value) in rollout.targets.iter_mut().zip(&rollout.advantages).zip(&rollout.values) {
             *target = advantage + value;
         }
         if config.shared_baseline {
@@ -451,7 +444,9 @@ impl<E: Environment> Trainer<E> {
                 let length = norm(&self.gradient);
                 check_loss(self.update, &sums)?;
                 if !length.is_finite() {
-                    check_finite(self.update, &self.gradient, |at| format!("the gradient of {}", self.model.tensor(at)))?;
+                    check_finite(self.update, &self.gradient, |at| {
+                        format!("the gradient of {}", self.model.tensor(at))
+                    })?;
                 }
                 // As PyTorch's clip_grad_norm_.
                 let scale = (config.max_gradient_norm / (length + 1e-6)).min(1.0);
@@ -555,16 +550,9 @@ fn check_finite(update: u64, values: &[f32], name: impl Fn(usize) -> String) -> 
 }
 
 fn check_loss(update: u64, sums: &Sums) -> Result<(), TrainError> {
-    let losses = [
-        ("policy", sums.policy),
-        ("value", sums.value),
-        ("entropy", sums.entropy),
-        ("teacher", sums.teacher),
-    ];
+    let losses = [("policy", sums.policy), ("value", sums.value), ("entropy", sums.entropy), ("teacher", sums.teacher)];
     match losses.iter().find(|(_, loss)| !loss.is_finite()) {
-        Some((name, value)) => {
-            Err(TrainError::NotFinite { update, tensor: format!("the {name} loss"), value: *value })
-        }
+        Some((name, value)) => Err(TrainError::NotFinite { update, tensor: format!("the {name} loss"), value: *value }),
         None => Ok(()),
     }
 }

@@ -66,14 +66,7 @@ impl Features {
         &self.values
     }
 
-    pub(super) fn set(
-        &mut self,
-        facts: &Facts,
-        demand: &Demand,
-        pipeline: &Pipeline,
-        view: &View<'_>,
-        anchor: Anchor,
-    ) {
+    pub(super) fn set(&mut self, facts: &Facts, demand: &Demand, pipeline: &Pipeline, view: &View<'_>, anchor: Anchor) {
         self.values.clear();
         let mut to = Writer { values: &mut self.values, names: None };
         let limits = view.pools[facts.pool].limits;

@@ -101,9 +101,8 @@ impl Play {
         let Some(outcome) = self.books.step(simulation, self.stage.highest_cpu()) else { return 0.0 };
         let prepared = simulation.prepared();
         let priced = prepared.pools.iter().enumerate();
-        let spent: f64 = priced
-            .map(|(n, pool)| simulation.meter(n).bound_ns as f64 * 1e-9 / 3600.0 * pool.price_per_hour)
-            .sum();
+        let spent: f64 =
+            priced.map(|(n, pool)| simulation.meter(n).bound_ns as f64 * 1e-9 / 3600.0 * pool.price_per_hour).sum();
         let most = cost_at_maximum(prepared) * CONTROL_INTERVAL.as_secs_f64();
         self.tally.cost += (spent - std::mem::replace(&mut self.spent, spent)) / most;
         self.tally.late += outcome.violations;

@@ -1,7 +1,7 @@
 //! CartPole-v1, as Gymnasium has it (`gymnasium/envs/classic_control/cartpole.py`; Barto, Sutton & Anderson 1983).
 
-use kisim::random::{Purpose, stream};
 use kiscaler_train::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
+use kisim::random::{Purpose, stream};
 use rand::Rng;
 
 const GRAVITY: f64 = 9.8;

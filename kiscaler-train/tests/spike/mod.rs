@@ -3,8 +3,8 @@
 //! Demand is a chain of two states, calm and spike. A pod asked for now serves one step later: by the time a spike
 //! shows, it is too late to start pods for its first step. Work that is not served waits in a short queue, which costs.
 
-use kisim::random::{Purpose, Stream, stream};
 use kiscaler_train::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
+use kisim::random::{Purpose, Stream, stream};
 use rand::Rng;
 
 /// Most pods, and choices of the action: 1 to this.
