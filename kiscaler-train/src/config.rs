@@ -5,11 +5,15 @@ use std::path::Path;
 use kisim::config::{ConfigError, parse_toml, read_file};
 use serde::{Deserialize, Serialize};
 
+use crate::observation::ObservationSet;
 use crate::ppo::PpoConfig;
 use crate::training::distribution::DistributionConfig;
 
 /// The built-in configuration, with a comment on what matters.
 pub const DEFAULT: &str = include_str!("../configs/default.toml");
+
+/// The published system's configuration.
+pub const PAPER: &str = include_str!("../configs/paper.toml");
 
 /// A training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,9 +24,12 @@ pub struct TrainConfig {
     /// Seed of everything, unless the command line gives one.
     #[serde(default = "one")]
     pub seed: u64,
+    /// What is seen and done: `scale-free`, or `paper` for the published observation, action, reward and episodes.
+    #[serde(default)]
+    pub observation: ObservationSet,
     /// The learner.
     pub ppo: PpoConfig,
-    /// What is learnt on.
+    /// What is learnt on; of no meaning under `paper`, which has its own patterns.
     #[serde(default)]
     pub distribution: DistributionConfig,
     /// How it is judged meanwhile.
@@ -76,6 +83,13 @@ impl TrainConfig {
             let (found, expected) = rest.split_once(", expected ").unwrap_or((rest, "something else"));
             return field(format!("ppo.{name}"), found.to_owned(), expected);
         }
+        if config.observation == ObservationSet::Paper && config.ppo.teaches() {
+            return field(
+                "observation".into(),
+                "\"paper\" with a teacher to imitate".into(),
+                "\"scale-free\", which has one",
+            );
+        }
         if let Some((name, found, expected)) = config.distribution.problem() {
             return field(format!("distribution.{name}"), found, expected);
         }
@@ -92,5 +106,27 @@ impl TrainConfig {
     pub fn load(path: &Path) -> Result<(Self, String), ConfigError> {
         let text = read_file(path)?;
         Ok((TrainConfig::parse(&text, &path.display().to_string())?, text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_in_is_read() {
+        assert_eq!(TrainConfig::parse(DEFAULT, "default").unwrap().observation, ObservationSet::ScaleFree);
+        let paper = TrainConfig::parse(PAPER, "paper").unwrap();
+        assert_eq!((paper.observation, paper.ppo.rollout(), paper.ppo.minibatch), (ObservationSet::Paper, 2_048, 64));
+    }
+
+    #[test]
+    fn the_published_set_has_no_teacher() {
+        let text = PAPER.replace("[ppo]", "[ppo]\nimitation_updates = 3");
+        let error = TrainConfig::parse(&text, "mine.toml").unwrap_err().to_string();
+        assert!(
+            error.contains("mine.toml") && error.contains("observation") && error.contains("scale-free"),
+            "{error}"
+        );
     }
 }

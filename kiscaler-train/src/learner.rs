@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kisim::config::Span;
+use kisim::config::ConfigError;
 use kisim::random::derive_seed;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -15,12 +15,14 @@ use crate::config::TrainConfig;
 use crate::drive::{Evaluation, LearnError, Learner, Update};
 use crate::envelope::EnvelopeSample;
 use crate::environment::{Environment, EnvironmentError, Look};
-use crate::policy::{encoder, heads, tensors};
+use crate::observation::ObservationSet;
+use crate::policy::tensors;
 use crate::ppo::{Resources, TrainError, Trainer, TrainerState};
 use crate::progress::Standing;
-use crate::scale_free::ScaleFree;
+use crate::training::arena::{Arena, Source};
 use crate::training::distribution::{Distribution, DistributionError};
-use crate::training::world::{Tally, World};
+use crate::training::paper_world::Patterns;
+use crate::training::world::Tally;
 
 /// Which quantile of training an envelope's ends are.
 const ENVELOPE_QUANTILE: f64 = 0.001;
@@ -41,6 +43,9 @@ pub enum SetupError {
     /// The training distribution.
     #[error(transparent)]
     Distribution(#[from] DistributionError),
+    /// The published testbed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The learner.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -55,8 +60,8 @@ pub struct AutoscalingLearner {
     config: TrainConfig,
     text: String,
     seed: u64,
-    distribution: Arc<Distribution>,
-    trainer: Trainer<World>,
+    source: Source,
+    trainer: Trainer<Arena>,
     envelopes: Vec<Envelope>,
     metrics: BTreeMap<String, f64>,
 }
@@ -75,19 +80,23 @@ impl AutoscalingLearner {
     /// # Errors
     /// If a drawn service cannot be measured, which would be a bug.
     pub fn new(config: &TrainConfig, text: &str, seed: u64, resources: Resources) -> Result<Self, SetupError> {
-        let services = derive_seed(seed, Seeds::Services as u64);
-        let distribution = Arc::new(Distribution::new(&config.distribution, services)?);
-        let teaches = config.ppo.imitation_updates > 0 || config.ppo.teacher_start > 0.0 || config.ppo.teacher_end > 0.0;
-        let world = |_| World::new(Arc::clone(&distribution), teaches);
-        let worlds = (0..config.ppo.environments).map(world).collect();
-        let trainer = Trainer::new(config.ppo.clone(), seed, resources, worlds)?;
+        let source = match config.observation {
+            ObservationSet::ScaleFree => {
+                let services = derive_seed(seed, Seeds::Services as u64);
+                Source::ScaleFree(Arc::new(Distribution::new(&config.distribution, services)?))
+            }
+            ObservationSet::Paper => Source::Paper(Arc::new(Patterns::new()?)),
+        };
+        let teaches = config.ppo.teaches();
+        let arenas = (0..config.ppo.environments).map(|_| source.arena(teaches)).collect();
+        let trainer = Trainer::new(config.ppo.clone(), seed, resources, arenas)?;
         Ok(AutoscalingLearner {
             config: config.clone(),
             text: text.to_owned(),
             seed,
-            distribution,
+            source,
             trainer,
-            envelopes: vec![Envelope::default(); ScaleFree::names().len()],
+            envelopes: vec![Envelope::default(); config.observation.features().len()],
             metrics: BTreeMap::new(),
         })
     }
@@ -118,8 +127,16 @@ impl AutoscalingLearner {
         Ok(learner)
     }
 
+    /// What acts now.
+    ///
+    /// # Errors
+    /// If its parameters are not finite.
+    pub fn actor(&self) -> Result<Actor, TrainError> {
+        self.trainer.actor()
+    }
+
     fn play(&self, actor: &Actor, seed: u64) -> Result<Played, EnvironmentError> {
-        let mut world = World::new(Arc::clone(&self.distribution), false);
+        let mut world = self.source.arena(false);
         world.reset(seed)?;
         let space = world.space();
         let mut buffers = Buffers::default();
@@ -215,7 +232,7 @@ impl Learner for AutoscalingLearner {
             .into_par_iter()
             .map(|number| self.play(&actor, derive_seed(seeds, number)))
             .collect::<Result<Vec<_>, _>>()?;
-        let features = ScaleFree::names().len();
+        let features = self.config.observation.features().len();
         let mut sample = EnvelopeSample::new(features, ENVELOPE_ROWS, seeds);
         let mut kinds: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
         let (mut score, mut late, mut cost) = (0.0, 0.0, 0.0);
@@ -245,7 +262,8 @@ impl Learner for AutoscalingLearner {
     fn checkpoint(&self) -> Result<Checkpoint, LearnError> {
         let actor = self.trainer.actor()?;
         let observations = self.trainer.observations();
-        let features = ScaleFree::names().into_iter().enumerate().map(|(index, name)| Feature {
+        let set = self.config.observation;
+        let features = set.features().into_iter().enumerate().map(|(index, name)| Feature {
             name,
             mean: observations.mean[index],
             variance: observations.variance(index),
@@ -256,11 +274,12 @@ impl Learner for AutoscalingLearner {
         let mut values = serde_json::json!({ "trainer": state });
         lift(&mut values, "", &mut lifted)?;
         Ok(Checkpoint {
-            encoder: encoder(),
+            encoder: set.encoder(),
             features: features.collect(),
-            scaling: Scaling::default(),
-            heads: heads(),
-            control_interval: Span::secs(15),
+            // Without normalisation nothing is cut either.
+            scaling: Scaling { clip: f64::from(actor.scale.limit), ..Scaling::default() },
+            heads: set.heads(),
+            control_interval: set.control_interval(),
             envelope_quantile: ENVELOPE_QUANTILE,
             seed: self.seed,
             config: self.text.clone(),
@@ -290,10 +309,9 @@ fn lift(value: &mut Value, path: &str, tensors: &mut BTreeMap<String, Tensor>) -
             *value = Value::String(LIFTED_TO.to_owned());
             Ok(())
         }
-        Value::Array(items) => items
-            .iter_mut()
-            .enumerate()
-            .try_for_each(|(index, inner)| lift(inner, &below(&index.to_string()), tensors)),
+        Value::Array(items) => {
+            items.iter_mut().enumerate().try_for_each(|(index, inner)| lift(inner, &below(&index.to_string()), tensors))
+        }
         _ => Ok(()),
     }
 }

@@ -22,6 +22,8 @@ pub mod heads;
 pub mod learner;
 pub mod network;
 pub mod normaliser;
+pub mod observation;
+pub mod paper;
 #[cfg(feature = "trainer")]
 pub mod plots;
 pub mod policy;

@@ -8,34 +8,14 @@ use kisim::control::{Autoscaler, Decision, View};
 use kisim::prepared::Prepared;
 
 use crate::actor::{Actor, Buffers};
-use crate::checkpoint::{Checkpoint, Choice, Encoder, Expected, Feature, Head, Refusal, Tensor};
+use crate::checkpoint::{Checkpoint, Expected, Feature, Refusal, Tensor};
 use crate::facts::Facts;
 use crate::heads::Heads;
 use crate::network::{Layer, Mlp};
 use crate::normaliser::Scale;
-use crate::scale_free::{self, BRIDGE, FACTORS, HEADS, PLACEMENTS, ScaleFree};
-
-/// The encoder that this version has.
-pub fn encoder() -> Encoder {
-    Encoder { name: "scale-free".to_owned(), version: scale_free::VERSION }
-}
-
-/// The action's heads, by name and value.
-pub fn heads() -> Vec<Head> {
-    let choice = |name: String, value: f64| Choice { name, value };
-    let mut factors = vec![choice("keep".to_owned(), 0.0)];
-    factors.extend(FACTORS.map(|factor| choice(format!("anchor × {factor}"), factor)));
-    let bridge = BRIDGE.map(|share| choice(format!("{share} of the CPU pods"), share));
-    let placements = PLACEMENTS.map(|batches| match batches {
-        None => choice("GPU pods alone".to_owned(), 0.0),
-        Some(batches) => choice(format!("CPU pods beyond a queue of {batches} batches"), batches),
-    });
-    vec![
-        Head { name: "capacity".to_owned(), choices: factors },
-        Head { name: "bridge".to_owned(), choices: bridge.to_vec() },
-        Head { name: "placement".to_owned(), choices: placements.to_vec() },
-    ]
-}
+use crate::observation::{Eyes, HEADS, ObservationSet};
+use crate::paper::Paper;
+use crate::scale_free::ScaleFree;
 
 /// Names of a layer's tensors.
 fn names(layer: usize) -> (String, String) {
@@ -59,6 +39,7 @@ pub fn tensors(network: &Mlp) -> Result<Vec<(String, Tensor)>, Refusal> {
 /// A policy that fits this version.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    set: ObservationSet,
     actor: Actor,
     features: Vec<Feature>,
     control_interval: Span,
@@ -71,7 +52,9 @@ impl Policy {
     /// # Errors
     /// The first difference, with both sides.
     pub fn new(checkpoint: &Arc<Checkpoint>) -> Result<Policy, Refusal> {
-        let features = ScaleFree::names();
+        // A name that nobody has is refused as not ours.
+        let set = ObservationSet::named(&checkpoint.encoder.name).unwrap_or_default();
+        let features = set.features();
         let mut layers = Vec::new();
         let mut inputs = features.len();
         let mut expected = Vec::new();
@@ -79,7 +62,7 @@ impl Policy {
             let (weight, bias) = names(layers.len());
             // The widths are the checkpoint's own; that layers fit each other, features and heads is not up to it.
             let last = !checkpoint.tensors.contains_key(&names(layers.len() + 1).0);
-            let outputs = if last { HEADS.iter().sum() } else { tensor.shape().first().copied().unwrap_or(0) };
+            let outputs = if last { set.sizes().iter().sum() } else { tensor.shape().first().copied().unwrap_or(0) };
             expected.push((weight.clone(), vec![outputs, inputs]));
             expected.push((bias.clone(), vec![outputs]));
             layers.push((weight, bias, inputs, outputs));
@@ -89,9 +72,9 @@ impl Policy {
             return Err(Refusal::TensorMissing { name: names(0).0 });
         }
         checkpoint.check(&Expected {
-            encoder: encoder(),
-            features: features.clone(),
-            heads: heads(),
+            encoder: set.encoder(),
+            features,
+            heads: set.heads(),
             control_interval: checkpoint.control_interval,
             tensors: expected,
         })?;
@@ -99,8 +82,11 @@ impl Policy {
             let values = |name: &str| Ok(checkpoint.tensor(name)?.as_f32().unwrap_or_default().to_vec());
             Ok(Layer { inputs, outputs, weight: values(&weight)?, bias: values(&bias)? })
         });
-        let network = Mlp::new(layers.collect::<Result<_, Refusal>>()?)
-            .map_err(|e| Refusal::Field { field: "tensors".into(), found: e.to_string(), expected: "a network".into() })?;
+        let network = Mlp::new(layers.collect::<Result<_, Refusal>>()?).map_err(|e| Refusal::Field {
+            field: "tensors".into(),
+            found: e.to_string(),
+            expected: "a network".into(),
+        })?;
         let of = |value: fn(&Feature, f64) -> f32| -> Vec<f32> {
             checkpoint.features.iter().map(|f| value(f, checkpoint.scaling.epsilon)).collect()
         };
@@ -110,7 +96,8 @@ impl Policy {
             factor: of(|f, epsilon| (1.0 / (f.variance + epsilon).sqrt()) as f32),
         };
         Ok(Policy {
-            actor: Actor { network, scale, heads: Heads::new(&HEADS) },
+            set,
+            actor: Actor { network, scale, heads: Heads::new(&set.sizes()) },
             features: checkpoint.features.clone(),
             control_interval: checkpoint.control_interval,
             checkpoint: Arc::clone(checkpoint),
@@ -120,6 +107,11 @@ impl Policy {
     /// Where it comes from.
     pub fn checkpoint(&self) -> &Arc<Checkpoint> {
         &self.checkpoint
+    }
+
+    /// What it sees and does.
+    pub fn set(&self) -> ObservationSet {
+        self.set
     }
 
     /// What decides.
@@ -142,6 +134,12 @@ pub enum PolicyError {
     /// What it is to scale cannot be measured.
     #[error(transparent)]
     Capacity(#[from] AutoscalerError),
+    /// It scales GPU pods and CPU pods, and not both are there.
+    #[error("pools: found {}, expected one of GPU pods and one of CPU pods, which the published action scales", found.join(", "))]
+    Pools {
+        /// Names of the pools.
+        found: Vec<String>,
+    },
 }
 
 /// What it decided, and by what, at the last decision.
@@ -160,32 +158,35 @@ pub struct Last<'a> {
 pub struct PolicyAutoscaler {
     name: String,
     policy: Arc<Policy>,
-    eyes: ScaleFree,
+    eyes: Eyes,
     buffers: Buffers,
-    action: [u32; HEADS.len()],
+    action: [u32; HEADS],
 }
 
 impl PolicyAutoscaler {
     /// `policy` for runs of `prepared`. A saved dollar counts `weight` times what the scenario says: more saves, less is
-    /// safe.
+    /// safe. The published observation has no such wish in it: `weight` changes nothing there.
     ///
     /// # Errors
-    /// If it was trained for another control interval, or the pool's capacity cannot be measured.
+    /// If it was trained for another control interval, the pool's capacity cannot be measured, or pools are missing.
     pub fn new(policy: &Arc<Policy>, prepared: &Prepared, weight: f64, name: String) -> Result<Self, PolicyError> {
         let interval = prepared.scenario.control.interval;
         if policy.control_interval != interval {
             let (found, expected) = (policy.control_interval, interval);
             return Err(Refusal::ControlInterval { found, expected }.into());
         }
-        let mut facts = Facts::of(prepared)?;
-        facts.preference.cost *= weight;
-        Ok(PolicyAutoscaler {
-            name,
-            policy: Arc::clone(policy),
-            eyes: ScaleFree::new(prepared, facts),
-            buffers: Buffers::default(),
-            action: [0; HEADS.len()],
-        })
+        let eyes = match policy.set {
+            ObservationSet::ScaleFree => {
+                let mut facts = Facts::of(prepared)?;
+                facts.preference.cost *= weight;
+                Eyes::ScaleFree(Box::new(ScaleFree::new(prepared, facts)))
+            }
+            ObservationSet::Paper => {
+                let found = || prepared.pools.iter().map(|pool| pool.name.clone()).collect();
+                Eyes::Paper(Paper::new(prepared).ok_or_else(|| PolicyError::Pools { found: found() })?)
+            }
+        };
+        Ok(PolicyAutoscaler { name, policy: Arc::clone(policy), eyes, buffers: Buffers::default(), action: [0; HEADS] })
     }
 
     /// The last decision.

@@ -15,9 +15,9 @@ use kiscaler_train::device::DeviceKind;
 use kiscaler_train::drive::{Learner, Rhythm};
 use kiscaler_train::explain::{Effect, effects};
 use kiscaler_train::learner::AutoscalingLearner;
+use kiscaler_train::observation::ObservationSet;
 use kiscaler_train::policy::{Policy, PolicyAutoscaler};
 use kiscaler_train::ppo::{Backend, Resources};
-use kiscaler_train::scale_free::HEADS;
 use kisim::autoscaler::AutoscalerError;
 use kisim::compare::Comparison;
 use kisim::contender::Contender;
@@ -25,6 +25,7 @@ use kisim::control::{Autoscaler, Decision, Verdict, View};
 use kisim::prepared::Prepared;
 use kisim::run::{Keep, run_with, silent};
 use kisim::scenario::Scenario;
+use kisim::traffic::Pattern;
 
 /// Where tensors are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -106,7 +107,18 @@ pub(super) fn restore(plan: &Plan, checkpoint: Checkpoint, device: Device) -> Re
 
 /// Scenarios that a policy of `plan` is compared on after training, each with those to compare with; none of it was
 /// trained on.
-pub(super) fn closing(_plan: &Plan, quick: bool) -> Result<Vec<(Arc<Prepared>, Vec<Contender>)>> {
+pub(super) fn closing(plan: &Plan, quick: bool) -> Result<Vec<(Arc<Prepared>, Vec<Contender>)>> {
+    if plan.config.observation == ObservationSet::Paper {
+        // The published patterns whole, of which training saw how they begin.
+        let patterns: &[Pattern] = if quick { &[Pattern::Spike] } else { &Pattern::ALL };
+        let of = |&pattern: &Pattern| {
+            let scenario = Scenario::pattern(pattern)?;
+            let rivals = ["hpa", "predictive"].iter().map(|name| Contender::parse(name, &scenario));
+            let rivals = rivals.collect::<Result<Vec<_>, _>>()?;
+            Ok((Prepared::new(scenario)?, rivals))
+        };
+        return patterns.iter().map(of).collect();
+    }
     let mut scenario = Scenario::builtin()?;
     if quick {
         scenario.duration = Some(kisim::config::Span::secs(300));
@@ -177,16 +189,16 @@ impl Autoscaler for Witness {
         let decision = self.inner.decide(view);
         let last = self.inner.last();
         let mut buffers = Buffers::default();
+        let sizes = self.policy.set().sizes();
+        let everything = vec![true; sizes.iter().sum()];
         let mut logits = |observation: &[f32]| {
-            let everything = [true; HEADS_TOTAL];
             self.policy.actor().log_probabilities(observation, &everything, &mut buffers).to_vec()
         };
-        let found =
-            effects(self.policy.features(), last.observation, &HEADS, last.mask, last.action, &mut logits);
+        let found = effects(self.policy.features(), last.observation, &sizes, last.mask, last.action, &mut logits);
         let own = self.policy.actor().log_probabilities(last.observation, last.mask, &mut buffers);
         let mut start = 0;
         let mut probability = 1.0;
-        for (&size, &choice) in HEADS.iter().zip(last.action) {
+        for (&size, &choice) in sizes.iter().zip(last.action) {
             probability *= own[start + choice as usize].exp();
             start += size;
         }
@@ -212,8 +224,6 @@ impl Autoscaler for Witness {
         decision
     }
 }
-
-const HEADS_TOTAL: usize = HEADS[0] + HEADS[1] + HEADS[2];
 
 /// Plays `scenario` under the policy, and explains every decision.
 pub(super) fn explain(checkpoint: &Arc<Checkpoint>, weight: f64, prepared: &Arc<Prepared>) -> Result<Vec<Explained>> {
@@ -270,6 +280,10 @@ pub(super) fn tune(
             _ => SPACE
                 .iter()
                 .enumerate()
+                // There is nobody to imitate under the published set.
+                .filter(|(_, (name, _))| {
+                    plan.config.observation == ObservationSet::ScaleFree || *name != "imitation_updates"
+                })
                 .map(|(field, (name, values))| {
                     let draw = kisim::random::derive_seed(kisim::random::derive_seed(seed, number), field as u64);
                     ((*name).to_owned(), values[(draw % values.len() as u64) as usize].to_owned())

@@ -326,8 +326,7 @@ mod tests {
         for step in 1..50u64 {
             scalars.log(step * 100, 1e9, &[(names::RETURN, -1.0 / step as f64), (names::SCORE, 0.5)]).unwrap();
         }
-        let rhythm = drive::Rhythm { evaluate: 1, save: 1 };
-        let plan = Plan { name: "mine".into(), text: String::new(), seed: 1, rhythm };
+        let plan = Plan { name: "mine".into(), ..seams::plan(None, false).unwrap() };
         draw(&plan, folder.path(), &[folder.path(), folder.path()]).unwrap();
         let svg = std::fs::read_to_string(folder.path().join("learning.svg")).unwrap();
         assert!(svg.contains("Return of an episode") && svg.contains("Score") && !svg.contains("$ an hour"));

@@ -170,6 +170,11 @@ impl PpoConfig {
         None
     }
 
+    /// Whether a teacher is ever asked.
+    pub fn teaches(&self) -> bool {
+        self.imitation_updates > 0 || self.teacher_start > 0.0 || self.teacher_end > 0.0
+    }
+
     /// Steps of all environments between two updates.
     pub fn rollout(&self) -> usize {
         self.environments * self.steps_per_rollout

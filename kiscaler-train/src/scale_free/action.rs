@@ -7,9 +7,8 @@ use super::demand::{Anchor, Demand};
 use crate::facts::Facts;
 
 /// Factors on the anchor. The first choice of the head is to keep the number of pods; these follow.
-pub const FACTORS: [f64; 20] = [
-    0.25, 0.35, 0.45, 0.55, 0.64, 0.73, 0.82, 0.91, 1.0, 1.1, 1.22, 1.35, 1.5, 1.7, 1.95, 2.3, 2.75, 3.3, 4.1, 5.2,
-];
+pub const FACTORS: [f64; 20] =
+    [0.25, 0.35, 0.45, 0.55, 0.64, 0.73, 0.82, 0.91, 1.0, 1.1, 1.22, 1.35, 1.5, 1.7, 1.95, 2.3, 2.75, 3.3, 4.1, 5.2];
 
 /// Shares of the CPU pool's range that are asked for as a bridge.
 pub const BRIDGE: [f64; 3] = [0.0, 0.5, 1.0];

@@ -66,14 +66,7 @@ impl Features {
         &self.values
     }
 
-    pub(super) fn set(
-        &mut self,
-        facts: &Facts,
-        demand: &Demand,
-        pipeline: &Pipeline,
-        view: &View<'_>,
-        anchor: Anchor,
-    ) {
+    pub(super) fn set(&mut self, facts: &Facts, demand: &Demand, pipeline: &Pipeline, view: &View<'_>, anchor: Anchor) {
         self.values.clear();
         let mut to = Writer { values: &mut self.values, names: None };
         let limits = view.pools[facts.pool].limits;
@@ -155,8 +148,9 @@ fn write(
     to.put("bridge", bridge.unwrap_or(-1.0));
 
     // What waits.
-    let second = facts.saturation * f64::from(pipeline.ready().max(1));
-    to.put("backlog", (demand.backlog / second).ln_1p());
+    // In fifteenths of a control step, which are seconds in training.
+    let fifteenth = facts.saturation * f64::from(pipeline.ready().max(1)) * (facts.step_s / 15.0);
+    to.put("backlog", (demand.backlog / fifteenth).ln_1p());
     to.put("waiting", (demand.waiting / (facts.max_batch * f64::from(pipeline.ready().max(1)))).ln_1p());
     to.put("held", demand.held.ln_1p());
     to.put("busy", demand.busy);

@@ -14,8 +14,8 @@ use kisim::control::{Decision, Verdict, View};
 use kisim::prepared::Prepared;
 
 use crate::facts::Facts;
-pub use action::{BRIDGE, FACTORS, HEADS, PLACEMENTS};
 use action::Choices;
+pub use action::{BRIDGE, FACTORS, HEADS, PLACEMENTS};
 use demand::Demand;
 use features::Features;
 use pipeline::Pipeline;

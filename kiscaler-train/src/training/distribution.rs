@@ -147,7 +147,8 @@ impl Distribution {
         let own = &mut prepared.pools[pool];
         let most = own.config.limits.max_replicas;
         // Measured when the service was drawn.
-        let saturation = own.spec.batcher.max_batch() as f64 / (own.spec.service_ns[own.spec.batcher.max_batch()] * 1e-9);
+        let saturation =
+            own.spec.batcher.max_batch() as f64 / (own.spec.service_ns[own.spec.batcher.max_batch()] * 1e-9);
         let mean = scale(&mut rng, config.load.0, config.load.1) * f64::from(most);
         let end_s = ((steps + BEYOND) as u64 * STEP_S) as f64;
         let times = arrivals(family, mean * saturation, end_s, derive_seed(seed, 1));
@@ -235,8 +236,7 @@ fn service(config: &DistributionConfig, seed: u64) -> Result<Prepared, Distribut
     let batch_s = batch as f64 / saturation;
     let slack = scale(&mut rng, config.slack.0, config.slack.1);
     let most = scale(&mut rng, f64::from(config.most.0), f64::from(config.most.1)).round() as u32;
-    scenario.traffic =
-        Traffic::Open { rate: Shape::Constant { rate: saturation }, arrivals: Process::Poisson };
+    scenario.traffic = Traffic::Open { rate: Shape::Constant { rate: saturation }, arrivals: Process::Poisson };
     scenario.duration = Some(Span::secs(3_600));
     scenario.slo.latency = seconds(slack * batch_s);
     scenario.client.timeout = Some(seconds(slack * batch_s * scale(&mut rng, 1.5, 20.0)));
@@ -259,13 +259,8 @@ fn service(config: &DistributionConfig, seed: u64) -> Result<Prepared, Distribut
     let bridged = rng.random::<f64>() < config.bridges;
     // A GPU short now and then: what does not fit stays pending.
     let short = if rng.random::<f64>() < 0.1 { most.div_ceil(4) } else { 0 };
-    scenario.cluster.nodes = vec![NodeGroup {
-        name: "nodes".into(),
-        count: most,
-        cpus: 64.0,
-        gpus: 1,
-        autoscaler: None,
-    }];
+    scenario.cluster.nodes =
+        vec![NodeGroup { name: "nodes".into(), count: most, cpus: 64.0, gpus: 1, autoscaler: None }];
     scenario.cluster.nodes[0].count = (most - short).max(1);
     scenario.pools.clear();
     scenario.pools.insert("gpu".into(), pool.clone());

@@ -118,8 +118,9 @@ impl Teacher {
             for number in 0..pods {
                 for level in 0..LEVELS {
                     let (cost, held) = self.play(step, number as u32, self.level(level));
-                    stay[number * LEVELS + level] =
-                        cost + self.prices.pod_step * number as f64 + self.value(&self.to_go, step + 1, number as u32, held);
+                    stay[number * LEVELS + level] = cost
+                        + self.prices.pod_step * number as f64
+                        + self.value(&self.to_go, step + 1, number as u32, held);
                 }
             }
             // The cheapest number from each: prices are linear in the change, so two sweeps find it.
@@ -205,7 +206,9 @@ impl Teacher {
 
     /// What a step of the first `steps` costs on average, at best, from the number of pods that begins best.
     pub fn at_best(&self, steps: usize) -> f64 {
-        let from = |step| (0..self.pods as u32).map(|pods| self.value(&self.to_go, step, pods, 0.0)).fold(f64::INFINITY, f64::min);
+        let from = |step| {
+            (0..self.pods as u32).map(|pods| self.value(&self.to_go, step, pods, 0.0)).fold(f64::INFINITY, f64::min)
+        };
         (from(0) - from(steps)).max(0.0) / steps.max(1) as f64
     }
 

@@ -2,10 +2,10 @@
 //!
 //! Loads are in saturated pods. Families and their ranges are the training distribution's; docs/learning.md has the table.
 
+use kisim::config::Span;
 use kisim::random::{Purpose, Stream, stream};
 use kisim::traffic::curve::Walker;
 use kisim::traffic::{Process, Renewal, Shape, Source};
-use kisim::config::Span;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 

@@ -1,18 +1,17 @@
 //! The environment: an episode of the distribution, played in the simulator, seen as an agent would see it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kisim::autoscaler::AutoscalerError;
-use kisim::control::{Autoscaler, Decision, Verdict, View};
+use kisim::control::Autoscaler;
 use kisim::objective::Judge;
 use kisim::oracle::Fluid;
 use kisim::prepared::Prepared;
 use kisim::simulation::{Options, Simulation, SimulationError, Stop};
 use kisim::steps::StepBooks;
-use kisim::window::Window;
 
 use super::distribution::{Distribution, Episode};
+use super::stage::Stage;
 use super::teacher::{BINS, Prices, State, Teacher};
 use crate::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
 use crate::facts::Facts;
@@ -41,8 +40,7 @@ pub struct Tally {
 
 /// An episode under one clock: simulation, what was scraped of it, and its books.
 struct Course {
-    simulation: Simulation,
-    window: Window,
+    stage: Stage,
     books: StepBooks,
     /// Reward of a request that breaks the objective, and factor on the other parts of the objective.
     late: f64,
@@ -58,16 +56,13 @@ impl Course {
         let simulation = Simulation::with(prepared, seed, &options)?;
         let judge = Judge::new(prepared.scenario.objective.clone(), None, None);
         let books = StepBooks::new(judge, &simulation);
-        let telemetry = &prepared.scenario.telemetry;
-        let retention = Duration::from_secs(600).max(4 * telemetry.window.0);
         let counted = episode.arrivals.partition_point(|&t| (t as f64) < episode.steps as f64 * facts.step_s * 1e9);
         let mean_arrivals = (counted as f64 / episode.steps as f64).max(0.1);
         let mean_load = mean_arrivals / facts.step_s / facts.saturation;
         // The unit of reward: what the mean load would cost for a step, were pods not whole and always saturated.
         let scale = facts.most / facts.preference.cost / mean_load.max(0.05);
         Ok(Course {
-            window: Window::new(retention, &prepared.bounds),
-            simulation,
+            stage: Stage::new(simulation),
             books,
             // The objective weighs all requests of a run alike; a request's share of that, in the same unit.
             late: facts.preference.violation / mean_arrivals * scale,
@@ -81,55 +76,34 @@ impl Course {
     fn advance(&mut self) -> Result<f64, SimulationError> {
         let mut reward = 0.0;
         loop {
-            match self.simulation.run()? {
-                Stop::Step => {
-                    self.window.push(&self.simulation.scraped(), self.simulation.now());
-                    let Some(outcome) = self.books.step(&self.simulation, None) else { continue };
-                    reward -= self.late * outcome.violations as f64;
-                    for &(part, value) in outcome.reward.parts().iter().filter(|(part, _)| *part != "violation") {
-                        reward += value * self.scale;
-                        if part == "cost" {
-                            self.tally.cost -= value;
-                        }
-                    }
-                    self.tally.late += outcome.violations;
-                    self.tally.ended += outcome.ended;
-                    self.tally.steps += 1;
-                }
-                // The step that ended at this instant has taken in its scrapes.
-                Stop::Control | Stop::End => {
-                    self.tally.reward += reward;
-                    return Ok(reward);
-                }
-                Stop::Row | Stop::WarmUpOver => {}
+            let stop = self.stage.simulation.run()?;
+            // The last control step ends with the run, and no stop of its own says so.
+            if matches!(stop, Stop::Step | Stop::End) {
+                self.stage.scrape();
+                reward += self.book();
+            }
+            // The step that ended at this instant has taken in its scrapes.
+            if matches!(stop, Stop::Control | Stop::End) {
+                self.tally.reward += reward;
+                return Ok(reward);
             }
         }
     }
 
-    fn act(&mut self, decision: &Decision) {
-        if let Some(placement) = decision.placement {
-            self.simulation.place(placement);
+    /// Books the control step that ends now; its reward.
+    fn book(&mut self) -> f64 {
+        let Some(outcome) = self.books.step(&self.stage.simulation, None) else { return 0.0 };
+        let mut reward = -self.late * outcome.violations as f64;
+        for &(part, value) in outcome.reward.parts().iter().filter(|(part, _)| *part != "violation") {
+            reward += value * self.scale;
+            if part == "cost" {
+                self.tally.cost -= value;
+            }
         }
-        for (number, verdict) in decision.pools.iter().enumerate() {
-            let wanted = match verdict {
-                Verdict::Hold { .. } => self.simulation.counts(number).desired,
-                Verdict::Scale { replicas, .. } => *replicas,
-            };
-            // Refused by the API: nothing changes, as on a cluster.
-            let _ = self.simulation.scale(number, wanted);
-        }
-    }
-
-    /// What an autoscaler sees now.
-    fn with_view<T>(&self, see: impl FnOnce(&View<'_>) -> T) -> T {
-        let (pools, pods) = (self.simulation.pool_views(), self.simulation.pod_views());
-        see(&View {
-            now: self.simulation.now(),
-            window: &self.window,
-            range: self.simulation.prepared().scenario.telemetry.window.0,
-            pools: &pools,
-            pods: &pods,
-        })
+        self.tally.late += outcome.violations;
+        self.tally.ended += outcome.ended;
+        self.tally.steps += 1;
+        reward
     }
 }
 
@@ -147,8 +121,8 @@ pub fn score(
     course.advance().map_err(|e| failed(&e))?;
     course.tally = Tally::default();
     for _ in 0..episode.steps {
-        let decision = course.with_view(|view| autoscaler.decide(view));
-        course.act(&decision);
+        let decision = course.stage.with_view(|view| autoscaler.decide(view));
+        course.stage.act(&decision);
         course.advance().map_err(|e| failed(&e))?;
     }
     Ok(course.tally)
@@ -198,8 +172,15 @@ impl World {
         self.play.as_ref().map_or(1.0, |play| play.worth)
     }
 
-    fn begin(&mut self, seed: u64) -> Result<(), Box<dyn std::error::Error>> {
-        let episode = self.distribution.episode(seed);
+    /// Begins `episode`, whoever drew it, with `seed` for all that is left to chance in it.
+    ///
+    /// # Errors
+    /// If it cannot be simulated.
+    pub fn play(&mut self, episode: Episode, seed: u64) -> Result<(), EnvironmentError> {
+        self.begin(episode, seed).map_err(|e| failed(seed, &e))
+    }
+
+    fn begin(&mut self, episode: Episode, seed: u64) -> Result<(), Box<dyn std::error::Error>> {
         let prepared = &episode.prepared;
         let facts = Facts::of(prepared)?;
         let course = Course::new(&episode, seed, &facts)?;
@@ -219,8 +200,8 @@ impl World {
         let Some(play) = &mut self.play else { return Ok(0.0) };
         let reward = play.course.advance()?;
         let eyes = &mut play.eyes;
-        play.course.with_view(|view| eyes.observe(view));
-        play.waiting = play.course.simulation.held(eyes.facts().pool).0 as f64;
+        play.course.stage.with_view(|view| eyes.observe(view));
+        play.waiting = play.course.stage.simulation.held(eyes.facts().pool).0 as f64;
         Ok(reward)
     }
 }
@@ -261,7 +242,7 @@ impl Environment for World {
     }
 
     fn reset(&mut self, seed: u64) -> Result<(), EnvironmentError> {
-        self.begin(seed).map_err(|e| failed(seed, &e))
+        self.play(self.distribution.episode(seed), seed)
     }
 
     fn look(&mut self, look: Look<'_>) {
@@ -270,7 +251,7 @@ impl Environment for World {
         look.mask.copy_from_slice(play.eyes.mask());
         look.privileged.fill(0.0);
         let teacher = &play.teacher;
-        let counts = play.course.simulation.counts(play.eyes.facts().pool);
+        let counts = play.course.stage.simulation.counts(play.eyes.facts().pool);
         play.eyes.outlook(teacher.lead(), &mut self.ready);
         let state = State {
             // The first decision is at the end of the first step.
@@ -304,11 +285,11 @@ impl Environment for World {
             return Err(EnvironmentError { seed: 0, reason: "a step before any reset".into() });
         };
         let eyes = &play.eyes;
-        let decision = play.course.with_view(|view| eyes.decide(view, action));
-        play.course.act(&decision);
+        let decision = play.course.stage.with_view(|view| eyes.decide(view, action));
+        play.course.stage.act(&decision);
         play.step += 1;
         let worth = play.worth;
-        let (last, seed) = (play.step >= play.episode.steps, play.course.simulation.prepared().scenario.seed);
+        let (last, seed) = (play.step >= play.episode.steps, play.course.stage.simulation.prepared().scenario.seed);
         let reward = self.advance().map_err(|e| failed(seed, &e))?;
         Ok(Transition { reward: (worth * reward) as f32, end: last.then_some(End::Truncated) })
     }
