@@ -219,7 +219,7 @@ impl Learner for AutoscalingLearner {
             total_steps: self.total_steps(),
             episode_return: per_step(&stats.episodes),
             violation_ratio: self.metrics.get("violation_ratio").copied(),
-            cost_per_hour: None,
+            cost_per_hour: self.metrics.get("cost_per_hour").copied(),
             kl: Some(stats.kl_k3),
         };
         Ok(Update { standing, scalars })
@@ -235,7 +235,7 @@ impl Learner for AutoscalingLearner {
         let features = self.config.observation.features().len();
         let mut sample = EnvelopeSample::new(features, ENVELOPE_ROWS, seeds);
         let mut kinds: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-        let (mut score, mut late, mut cost) = (0.0, 0.0, 0.0);
+        let (mut score, mut late, mut cost, mut dollars) = (0.0, 0.0, 0.0, 0.0);
         for one in &played {
             one.observations.chunks_exact(features).for_each(|row| sample.observe(row));
             let steps = one.tally.steps.max(1) as f64;
@@ -243,20 +243,23 @@ impl Learner for AutoscalingLearner {
             score += own;
             late += one.tally.late as f64 / one.tally.ended.max(1) as f64;
             cost += one.tally.cost / steps;
+            dollars += one.tally.dollars_per_hour / steps;
             let kind = kinds.entry(&one.kind).or_default();
             *kind = (kind.0 + own, kind.1 + 1.0);
         }
         let count = played.len() as f64;
         self.envelopes = sample.envelopes(ENVELOPE_QUANTILE);
+        let cost_per_hour = (dollars > 0.0).then(|| dollars / count);
         self.metrics = BTreeMap::from([
             ("score".to_owned(), score / count),
             ("violation_ratio".to_owned(), late / count),
             ("cost_share".to_owned(), cost / count),
             ("updates".to_owned(), self.trainer.updates() as f64),
         ]);
+        self.metrics.extend(cost_per_hour.map(|cost| ("cost_per_hour".to_owned(), cost)));
         let mut scalars = vec![("evaluation/cost_share".to_owned(), cost / count)];
         scalars.extend(kinds.iter().map(|(kind, (sum, n))| (format!("evaluation/score/{kind}"), sum / n)));
-        Ok(Evaluation { score: score / count, violation_ratio: Some(late / count), cost_per_hour: None, scalars })
+        Ok(Evaluation { score: score / count, violation_ratio: Some(late / count), cost_per_hour, scalars })
     }
 
     fn checkpoint(&self) -> Result<Checkpoint, LearnError> {

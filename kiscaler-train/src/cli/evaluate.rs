@@ -21,7 +21,7 @@ use super::{Format, next_step, note, print, print_json, seams, table};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  kiscaler-train evaluate runs/a/best.safetensors default paper:spike --against hpa,predictive,hindsight\n  \
+    after_help = "Examples:\n  kiscaler-train evaluate runs/a/best.safetensors default scenarios/llm-spike.toml --against hpa,predictive,hindsight\n  \
                   kiscaler-train evaluate runs/a/best.safetensors scenarios/azure-code.toml --trace FILE --tuned results/tuned --seeds 20\n\n\
                   Everybody meets the same arrivals, seed by seed; differences to the policy are paired. Actions are the \
                   most likely ones, never drawn."

@@ -18,10 +18,12 @@ use super::seams::Explained;
 use super::{Format, next_step, print, print_json, seams, table};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kiscaler-train explain runs/a/best.safetensors paper:spike --duration 10m\n  \
+#[command(
+    after_help = "Examples:\n  kiscaler-train explain runs/a/best.safetensors scenarios/llm-spike.toml --duration 10m\n  \
                   kiscaler-train explain runs/a/best.safetensors default --inputs 3 --format json\n\n\
                   An input's effect is by how much the decision's log-probability would fall were the input at its mean \
-                  in training, all else as it is: + spoke for the decision, - against it. ! marks what training never saw.")]
+                  in training, all else as it is: + spoke for the decision, - against it. ! marks what training never saw."
+)]
 pub(crate) struct ExplainArgs {
     /// The policy
     checkpoint: PathBuf,

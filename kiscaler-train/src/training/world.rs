@@ -9,6 +9,7 @@ use kisim::oracle::Fluid;
 use kisim::prepared::Prepared;
 use kisim::simulation::{Options, Simulation, SimulationError, Stop};
 use kisim::steps::StepBooks;
+use kisim::steps::cost_at_maximum;
 
 use super::distribution::{Distribution, Episode};
 use super::stage::Stage;
@@ -20,7 +21,8 @@ use crate::scale_free::{HEADS, ScaleFree};
 /// Steps ahead whose arrivals the critic sees.
 const AHEAD: usize = 12;
 
-/// Numbers that only the critic sees: arrivals to come, what the teacher expects, how much of the episode is left.
+/// Numbers that only the critic sees: arrivals to come, what the teacher expects, the true backlog, what a late request
+/// costs.
 const PRIVILEGED: usize = AHEAD + 3;
 
 /// What an episode's violations, cost and churn were, for figures.
@@ -32,6 +34,8 @@ pub struct Tally {
     pub ended: u64,
     /// Sum of the costs of its steps, as shares of the cost at maximum.
     pub cost: f64,
+    /// Sum over its steps of what the pods cost, US dollars an hour; 0 where nobody counts it.
+    pub dollars_per_hour: f64,
     /// Steps.
     pub steps: u64,
     /// Sum of the rewards, in units of what the mean load would cost for a step.
@@ -46,6 +50,8 @@ struct Course {
     late: f64,
     scale: f64,
     mean_arrivals: f64,
+    /// What a share of 1 of the weighted cost is, US dollars an hour.
+    dollars_per_hour: f64,
     tally: Tally,
 }
 
@@ -68,6 +74,7 @@ impl Course {
             late: facts.preference.violation / mean_arrivals * scale,
             scale,
             mean_arrivals,
+            dollars_per_hour: cost_at_maximum(prepared) * 3600.0 / facts.preference.cost,
             tally: Tally::default(),
         })
     }
@@ -98,6 +105,7 @@ impl Course {
             reward += value * self.scale;
             if part == "cost" {
                 self.tally.cost -= value;
+                self.tally.dollars_per_hour -= value * self.dollars_per_hour;
             }
         }
         self.tally.late += outcome.violations;
