@@ -1,5 +1,7 @@
 //! The autoscaling environment: what holds in every episode, and that a cluster would see and do the same.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 

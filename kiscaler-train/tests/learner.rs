@@ -1,5 +1,7 @@
 //! Checkpoints of the learner: what acts is what was trained, what goes on is what never stopped, and nothing else fits.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::sync::Arc;
 
 use kiscaler_train::actor::Buffers;

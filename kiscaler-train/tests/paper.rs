@@ -1,5 +1,7 @@
 //! The published observation, action and reward: an environment and a policy like the others.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

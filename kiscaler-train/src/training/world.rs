@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use kisim::autoscaler::AutoscalerError;
-use kisim::control::Autoscaler;
+use kisim::contender::Build;
 use kisim::objective::Judge;
 use kisim::oracle::Fluid;
-use kisim::prepared::Prepared;
 use kisim::simulation::{Options, Simulation, SimulationError, Stop};
 use kisim::steps::StepBooks;
 use kisim::steps::cost_at_maximum;
@@ -115,12 +114,11 @@ impl Course {
     }
 }
 
+/// Makes an autoscaler for an episode.
+pub type Builder<'a> = dyn Fn(&Arc<Prepared>) -> Result<Box<dyn Autoscaler>, AutoscalerError> + 'a;
+
 /// What any autoscaler makes of the episode of `seed`: the yardstick of training, for baselines.
-pub fn score(
-    distribution: &Distribution,
-    seed: u64,
-    build: &dyn Fn(&Arc<Prepared>) -> Result<Box<dyn Autoscaler>, AutoscalerError>,
-) -> Result<Tally, EnvironmentError> {
+pub fn score(distribution: &Distribution, seed: u64, build: &Build) -> Result<Tally, EnvironmentError> {
     let failed = |error: &dyn std::fmt::Display| failed(seed, error);
     let episode = distribution.episode(seed);
     let facts = Facts::of(&episode.prepared).map_err(|e| failed(&e))?;
