@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use kisim::autoscaler::AutoscalerError;
-use kisim::contender::Build;
+use kisim::control::Autoscaler;
 use kisim::objective::Judge;
 use kisim::oracle::Fluid;
+use kisim::prepared::Prepared;
 use kisim::simulation::{Options, Simulation, SimulationError, Stop};
-use kisim::steps::StepBooks;
-use kisim::steps::cost_at_maximum;
+use kisim::steps::{StepBooks, cost_at_maximum};
 
 use super::distribution::{Distribution, Episode};
 use super::stage::Stage;
