@@ -118,7 +118,7 @@ impl Course {
 pub type Builder<'a> = dyn Fn(&Arc<Prepared>) -> Result<Box<dyn Autoscaler>, AutoscalerError> + 'a;
 
 /// What any autoscaler makes of the episode of `seed`: the yardstick of training, for baselines.
-pub fn score(distribution: &Distribution, seed: u64, build: &Build) -> Result<Tally, EnvironmentError> {
+pub fn score(distribution: &Distribution, seed: u64, build: &Builder<'_>) -> Result<Tally, EnvironmentError> {
     let failed = |error: &dyn std::fmt::Display| failed(seed, error);
     let episode = distribution.episode(seed);
     let facts = Facts::of(&episode.prepared).map_err(|e| failed(&e))?;
