@@ -5,7 +5,7 @@
 //! `learns.rs` has the sibling with a cold start of one step. Here pods on their way are part of the state, as in the
 //! real environment, and changing their number costs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 use kiscaler_train::actor::Buffers;
 use kiscaler_train::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
