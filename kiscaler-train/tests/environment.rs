@@ -1,6 +1,6 @@
 //! The autoscaling environment: what holds in every episode, and that a cluster would see and do the same.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Checkpoints of the learner: what acts is what was trained, what goes on is what never stopped, and nothing else fits.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 use std::sync::Arc;
 

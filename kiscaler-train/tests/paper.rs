@@ -1,6 +1,6 @@
 //! The published observation, action and reward: an environment and a policy like the others.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
