@@ -60,10 +60,10 @@ impl Demand {
     pub(super) fn new(facts: &Facts) -> Self {
         let horizon = ((facts.slow_start_s + facts.step_s) / facts.step_s).ceil().max(1.0) as usize;
         let config = ForecastConfig {
-            capacity: 4_096,
+            capacity: 2 * KEPT,
             horizon_from: 1,
             horizon_to: horizon,
-            season: Season::Detect { max_steps: 1_024 },
+            season: Season::Detect { max_steps: KEPT / 2 },
             loss: Loss::Absolute,
             ..ForecastConfig::default()
         };
@@ -178,11 +178,6 @@ impl Demand {
     pub(super) fn level(&self) -> f64 {
         let (sum, count) = self.past().take(4).fold((0.0, 0u32), |(sum, count), load| (sum + load, count + 1));
         self.newest().max(sum / f64::from(count.max(1))).max(LEAST)
-    }
-
-    /// Length of the season in steps, if there is one.
-    pub(super) fn season(&self) -> Option<usize> {
-        self.forecaster.season()
     }
 
     /// What is expected within a cold start, within reason, and at least what keeps one pod busy; and what waits, if it

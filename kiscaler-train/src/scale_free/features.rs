@@ -163,7 +163,6 @@ fn write(
     to.put("smooth_error", ratio(demand.smooth.error, level));
     let seasonal = demand.seasonal;
     to.flag("has_season", seasonal.is_some());
-    to.put("season_steps", demand.season().map_or(0.0, |s| (s as f64 / 32.0).ln()));
     to.put("seasonal", seasonal.map_or(0.0, |s| ratio(s.says, level)));
     to.put("seasonal_error", seasonal.map_or(0.0, |s| ratio(s.error, level)));
 

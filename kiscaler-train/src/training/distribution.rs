@@ -58,16 +58,16 @@ impl Default for DistributionConfig {
             services: 48,
             families: Family::ALL.to_vec(),
             steps: (120, 360),
-            price_of_lateness: (2.0, 400.0),
+            price_of_lateness: (3.0, 200.0),
             price_of_churn: (0.03, 0.5),
             cold_start_s: (5.0, 100.0),
             saturation: (2.0, 30.0),
             slack: (1.6, 8.0),
-            most: (4, 40),
-            load: (0.012, 0.5),
+            most: (6, 40),
+            load: (0.03, 0.5),
             faults: 0.2,
             bridges: 0.1,
-            caution: 6.0,
+            caution: 4.0,
         }
     }
 }
