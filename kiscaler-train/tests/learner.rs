@@ -154,3 +154,18 @@ fn what_does_not_fit_is_refused_and_both_sides_are_named() {
     let error = AutoscalingLearner::restore(&config, &other, &state, Resources::default()).unwrap_err().to_string();
     assert!(error.contains("parameters") && error.contains("numbers"), "{error}");
 }
+
+/// The policy that the repository ships is one of this version, and decides.
+#[test]
+fn the_shipped_policy_fits() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/default.safetensors");
+    let checkpoint = std::sync::Arc::new(kiscaler_train::checkpoint::Checkpoint::load(&path).unwrap());
+    let policy = std::sync::Arc::new(kiscaler_train::policy::Policy::new(&checkpoint).unwrap());
+    let mut scenario = kisim::scenario::Scenario::builtin().unwrap();
+    scenario.duration = Some(kisim::config::Span::secs(240));
+    let prepared = kisim::prepared::Prepared::new(scenario).unwrap();
+    let mut own = kiscaler_train::policy::PolicyAutoscaler::new(&policy, &prepared, 1.0, "policy".into()).unwrap();
+    let keep = kisim::run::Keep { decisions: true, ..kisim::run::Keep::default() };
+    let run = kisim::run::run_with(&prepared, &mut own, 1, keep, &kisim::run::silent).unwrap();
+    assert!(run.decisions.iter().any(|d| d.reason.contains("requests/s")), "{:?}", run.decisions);
+}
