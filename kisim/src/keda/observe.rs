@@ -75,7 +75,7 @@ impl Observations {
             return Record { milli: Err(error), active: false, fallback: false };
         }
         if fallback.behavior == FallbackBehavior::ScalingModifiers {
-            // A placeholder; the formula sees no value.
+            // Stands in for a value: the formula is given none.
             return Record { milli: Ok(-1_000), active: false, fallback: false };
         }
         match fallback_milli(object, fallback, trigger, scale) {
