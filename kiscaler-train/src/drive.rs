@@ -31,10 +31,6 @@ pub const BEST: &str = "best.safetensors";
 pub mod names {
     /// Mean return of the episodes that ended in the update.
     pub const RETURN: &str = "training/return";
-    /// Share of requests that broke the objective in them.
-    pub const VIOLATION: &str = "training/violation_ratio";
-    /// Their cost, US dollars an hour.
-    pub const COST: &str = "training/cost_per_hour";
     /// Divergence of the update, nats.
     pub const KL: &str = "losses/kl";
     /// What evaluations are judged by.
@@ -371,12 +367,8 @@ fn due(every: u64, update: u64) -> bool {
 
 fn scalars_of(update: &Update) -> Vec<(String, f64)> {
     let s = &update.standing;
-    let known = [
-        (names::RETURN, s.episode_return),
-        (names::VIOLATION, s.violation_ratio),
-        (names::COST, s.cost_per_hour),
-        (names::KL, s.kl),
-    ];
+    // What a standing says of violations and cost may be an evaluation's, which records its own.
+    let known = [(names::RETURN, s.episode_return), (names::KL, s.kl)];
     let known = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     known.chain(update.scalars.iter().cloned()).collect()
 }

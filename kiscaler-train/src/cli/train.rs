@@ -206,8 +206,8 @@ fn draw(plan: &Plan, folder: &Path, runs: &[&Path]) -> Result<()> {
     let measures: Vec<Measure> = [
         ("Return of an episode", "reward", names::RETURN, "", 1.0),
         ("Score", "in evaluation", "", names::SCORE, 1.0),
-        ("Violations", "% of requests", names::VIOLATION, names::EVALUATION_VIOLATION, 100.0),
-        ("Cost", "$ an hour", names::COST, names::EVALUATION_COST, 1.0),
+        ("Violations", "% of requests", "", names::EVALUATION_VIOLATION, 100.0),
+        ("Cost", "$ an hour", "", names::EVALUATION_COST, 1.0),
         ("KL of an update", "nats", names::KL, "", 1.0),
     ]
     .into_iter()
