@@ -1,0 +1,3 @@
+//! The command `kiscaler-agent`.
+
+fn main() {}
