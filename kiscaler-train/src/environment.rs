@@ -66,6 +66,10 @@ pub trait Environment: Send {
     fn look(&mut self, look: Look<'_>);
     /// Does `action`, a choice of each head.
     fn step(&mut self, action: &[u32]) -> Result<Transition, EnvironmentError>;
+    /// What the logits of all choices begin with, where not all choices are as good to begin with.
+    fn prior(&self) -> Option<Vec<f32>> {
+        None
+    }
     /// What kind of episode this is, for figures by kind; the name of a traffic pattern, say.
     fn kind(&self) -> &str {
         ""

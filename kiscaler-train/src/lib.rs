@@ -18,6 +18,7 @@ pub mod events;
 pub mod explain;
 pub mod facts;
 pub mod heads;
+pub mod history;
 #[cfg(feature = "trainer")]
 pub mod learner;
 pub mod network;

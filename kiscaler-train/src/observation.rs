@@ -119,6 +119,15 @@ impl Eyes {
         }
     }
 
+    /// Begins another run of the same service with `initial` pods, see [`ScaleFree::begin_again`]. The published set looks
+    /// at a few minutes; it keeps nothing worth mentioning.
+    pub fn begin_again(&mut self, initial: u32) {
+        match self {
+            Eyes::ScaleFree(eyes) => eyes.begin_again(initial),
+            Eyes::Paper(_) => {}
+        }
+    }
+
     /// The features at the last look.
     pub fn features(&self) -> &[f32] {
         match self {

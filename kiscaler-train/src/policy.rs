@@ -6,11 +6,13 @@ use kisim::autoscaler::AutoscalerError;
 use kisim::config::Span;
 use kisim::control::{Autoscaler, Decision, View};
 use kisim::prepared::Prepared;
+use kisim::run::{Keep, RunError, run_with, silent};
 
 use crate::actor::{Actor, Buffers};
 use crate::checkpoint::{Checkpoint, Expected, Feature, Refusal, Tensor};
 use crate::facts::Facts;
 use crate::heads::Heads;
+use crate::history::History;
 use crate::network::{Layer, Mlp};
 use crate::normaliser::Scale;
 use crate::observation::{Eyes, HEADS, ObservationSet};
@@ -187,6 +189,27 @@ impl PolicyAutoscaler {
             }
         };
         Ok(PolicyAutoscaler { name, policy: Arc::clone(policy), eyes, buffers: Buffers::default(), action: [0; HEADS] })
+    }
+
+    /// Tells it what load was seen before, as [`ScaleFree::recall`] takes it; the published observation has no memory for
+    /// it. `prepared` is what it is to scale.
+    pub fn recall(&mut self, bins: &[f64], parts: usize, prepared: &Prepared) {
+        if let Eyes::ScaleFree(eyes) = &mut self.eyes {
+            let pool = &prepared.pools[eyes.facts().pool].config;
+            eyes.recall(bins, parts, (pool.limits.min_replicas, pool.limits.max_replicas));
+            eyes.begin_again(pool.initial_replicas);
+        }
+    }
+
+    /// Lets it drive the run before the run, of which it remembers the load.
+    ///
+    /// # Errors
+    /// If that run cannot be played.
+    pub fn acquaint(&mut self, history: &History) -> Result<(), RunError> {
+        run_with(&history.prepared, self, history.seed, Keep::default(), &silent)?;
+        let pool = history.prepared.primary_pool();
+        self.eyes.begin_again(history.prepared.pools[pool].config.initial_replicas);
+        Ok(())
     }
 
     /// The last decision.

@@ -167,15 +167,45 @@ impl Window {
     /// pods in it: `irate`, but that a series' first sample counts from zero, as exporters with created timestamps
     /// allow. Pods whose latest sample is older than `fresh` do not count.
     pub fn latest_rate(&self, pool: Option<usize>, counter: Counter, now: SimTime, fresh: Duration) -> (f64, usize) {
+        self.latest(pool, now, fresh, |sample| counter.of(sample))
+    }
+
+    /// As [`latest_rate`](Window::latest_rate), of requests that took longer than `objective` seconds, were refused or ran
+    /// out of time. Within the bucket that holds the objective, latencies are taken to be spread evenly, as
+    /// `histogram_quantile` does.
+    pub fn latest_late_rate(&self, pool: Option<usize>, objective: f64, now: SimTime, fresh: Duration) -> (f64, usize) {
+        self.latest(pool, now, fresh, |sample| {
+            let c = &sample.counters;
+            let mut late = (c.rejected + c.timed_out) as f64;
+            let mut low = 0.0;
+            for (count, &high) in c.buckets.iter().zip(self.bounds.iter().chain([&f64::INFINITY])) {
+                if high > objective {
+                    // Without an upper bound: all of them, if the bucket begins there.
+                    let beyond = if high.is_finite() { ((high - objective) / (high - low)).min(1.0) } else { 1.0 };
+                    late += *count as f64 * beyond;
+                }
+                low = high;
+            }
+            late
+        })
+    }
+
+    fn latest(
+        &self,
+        pool: Option<usize>,
+        now: SimTime,
+        fresh: Duration,
+        of: impl Fn(&PodSample) -> f64,
+    ) -> (f64, usize) {
         let (mut sum, mut pods) = (0.0, 0);
         for (_, series) in self.series(pool).filter(|(_, s)| s.gone.is_none_or(|gone| gone > now)) {
             let mut samples = series.samples.iter().rev().skip_while(|s| s.at > now);
             let Some(last) = samples.next().filter(|last| now.since(last.at) <= fresh) else { continue };
-            let value = counter.of(last);
+            let value = of(last);
             let rate = match samples.next() {
                 // A restarted process counts from zero again.
-                Some(before) if counter.of(before) <= value => {
-                    (value - counter.of(before)) / last.at.since(before.at).as_secs_f64().max(1e-9)
+                Some(before) if of(before) <= value => {
+                    (value - of(before)) / last.at.since(before.at).as_secs_f64().max(1e-9)
                 }
                 Some(before) => value / last.at.since(before.at).as_secs_f64().max(1e-9),
                 None => match self.interval {

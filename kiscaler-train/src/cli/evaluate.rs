@@ -11,6 +11,7 @@ use kiscaler_train::statistics::Interval;
 use kiscaler_train::verdict::{Verdict, verdicts};
 use kisim::arguments::Changes;
 use kisim::compare::{Comparison, compare};
+use kisim::config::Span;
 use kisim::contender::Contender;
 use kisim::prepared::Prepared;
 use kisim::report::{comparison_table, number, write_comparison};
@@ -45,6 +46,14 @@ pub(crate) struct EvaluateArgs {
     /// policies
     #[arg(long, value_delimiter = ',', default_value = "1", value_parser = positive)]
     weight: Vec<f64>,
+    /// Let the policy have driven the service for so long before, such as 1h: under other arrivals of the same kind, or the
+    /// trace before --trace-start. Tuned rules have seen as much. The policy without is compared, too
+    #[arg(long)]
+    history: Option<Span>,
+    /// Draw violations against cost over all weights and headrooms, too: frontier.svg and frontier.csv beside the rest.
+    /// Takes some twenty times as long
+    #[arg(long, requires = "out")]
+    frontier: bool,
     /// Runs of each
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
@@ -76,7 +85,10 @@ pub(crate) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
         let scenario = args.changes.load(name, args.seed)?;
         let mut contenders: Vec<Contender> = Vec::new();
         for &weight in &args.weight {
-            contenders.push(seams::policy(&checkpoint, weight, &scenario)?);
+            contenders.push(seams::policy(&checkpoint, weight, args.history, &scenario)?);
+            if args.history.is_some() {
+                contenders.push(seams::policy(&checkpoint, weight, None, &scenario)?);
+            }
         }
         for rival in &args.against {
             contenders.push(Contender::parse(rival, &scenario)?);
@@ -97,6 +109,16 @@ pub(crate) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
         let result = result?;
         if let Some(out) = &args.out {
             write_comparison(&out.join(&result.scenario), prepared, &result)?;
+        }
+        if let (true, Some(out)) = (args.frontier, &args.out) {
+            super::frontier::draw(
+                &out.join(&result.scenario),
+                prepared,
+                &checkpoint,
+                args.history,
+                contenders,
+                args.seeds,
+            )?;
         }
         comparisons.push(result);
     }

@@ -5,6 +5,7 @@
 
 mod evaluate;
 mod explain;
+mod frontier;
 mod inspect;
 mod seams;
 mod train;

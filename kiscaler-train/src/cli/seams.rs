@@ -14,12 +14,14 @@ use kiscaler_train::config::{DEFAULT, TrainConfig};
 use kiscaler_train::device::DeviceKind;
 use kiscaler_train::drive::{Learner, Rhythm};
 use kiscaler_train::explain::{Effect, effects};
+use kiscaler_train::history::History;
 use kiscaler_train::learner::AutoscalingLearner;
 use kiscaler_train::observation::ObservationSet;
 use kiscaler_train::policy::{Policy, PolicyAutoscaler};
 use kiscaler_train::ppo::{Backend, Resources};
 use kisim::autoscaler::AutoscalerError;
 use kisim::compare::Comparison;
+use kisim::config::Span;
 use kisim::contender::Contender;
 use kisim::control::{Autoscaler, Decision, Verdict, View};
 use kisim::prepared::Prepared;
@@ -129,16 +131,28 @@ pub(super) fn closing(plan: &Plan, quick: bool) -> Result<Vec<(Arc<Prepared>, Ve
 }
 
 /// The policy in `checkpoint` as an autoscaler for `scenario`, after [`Checkpoint::check`]; `weight` is what a saved
-/// dollar counts against a late request, 1 as the scenario says.
-pub(super) fn policy(checkpoint: &Arc<Checkpoint>, weight: f64, scenario: &Scenario) -> Result<Contender> {
+/// dollar counts against a late request, 1 as the scenario says. With a history, it has driven that long before.
+pub(super) fn policy(
+    checkpoint: &Arc<Checkpoint>,
+    weight: f64,
+    history: Option<Span>,
+    scenario: &Scenario,
+) -> Result<Contender> {
     let policy = Arc::new(Policy::new(checkpoint)?);
-    let name = if weight == 1.0 { "policy".to_owned() } else { format!("policy/{weight}") };
+    let mut name = if weight == 1.0 { "policy".to_owned() } else { format!("policy/{weight}") };
+    let mut past = None;
+    if let Some(length) = history {
+        past = History::of(scenario, length)?;
+        name = format!("{name} after {length}");
+    }
     let own = name.clone();
     let build = move |prepared: &Arc<Prepared>| -> Result<Box<dyn Autoscaler>, AutoscalerError> {
-        match PolicyAutoscaler::new(&policy, prepared, weight, own.clone()) {
-            Ok(policy) => Ok(Box::new(policy)),
-            Err(error) => Err(AutoscalerError::Other(Box::new(error))),
+        let other = |error: Box<dyn std::error::Error + Send + Sync>| AutoscalerError::Other(error);
+        let mut own = PolicyAutoscaler::new(&policy, prepared, weight, own.clone()).map_err(|e| other(e.into()))?;
+        if let Some(past) = &past {
+            own.acquaint(past).map_err(|e| other(e.into()))?;
         }
+        Ok(Box::new(own))
     };
     // Said before anything is simulated.
     let interval = scenario.control.interval;

@@ -9,10 +9,12 @@ use clap::Args;
 use kiscaler_train::checkpoint::Checkpoint;
 use kiscaler_train::drive::{self, BEST, Course, DriveError, LAST, Learner, Outcome, names};
 use kiscaler_train::events::{Scalar, read_scalars};
+use kiscaler_train::observation::ObservationSet;
 use kiscaler_train::plots::{Measure, Series, learning_curves};
 use kiscaler_train::statistics::interquartile_mean;
 use kiscaler_train::verdict::verdicts;
 use kisim::compare::{Comparison, compare};
+use kisim::config::Span;
 use kisim::random::derive_seed;
 use kisim::report::{number, write_atomically, write_comparison};
 use rand::SeedableRng;
@@ -241,7 +243,11 @@ fn closing(plan: &Plan, quick: bool, folder: &Path, members: &[Member]) -> Resul
     let checkpoint = Arc::new(Checkpoint::load(&best)?);
     let mut all = Vec::new();
     for (prepared, rivals) in seams::closing(plan, quick)? {
-        let mut contenders = vec![seams::policy(&checkpoint, 1.0, &prepared.scenario)?];
+        let mut contenders = vec![seams::policy(&checkpoint, 1.0, None, &prepared.scenario)?];
+        if !quick && plan.config.observation == ObservationSet::ScaleFree {
+            // As rules are tuned on runs with training seeds, so it may have seen one.
+            contenders.push(seams::policy(&checkpoint, 1.0, Some(Span::secs(3_600)), &prepared.scenario)?);
+        }
         contenders.extend(rivals);
         let bar = Bar::new(&format!("comparing on {}", prepared.scenario.name));
         let seed = prepared.scenario.seed;

@@ -44,6 +44,9 @@ pub struct PpoConfig {
     pub max_gradient_norm: f32,
     /// The epochs of an update stop once the policy has moved this far (k3, nats), if given.
     pub target_kl: Option<f64>,
+    /// Parameters that act are the mean of those after the last so many updates, about (Polyak & Juditsky 1992; an
+    /// exponential mean); 1 for the latest alone. Learning goes on from the latest.
+    pub averaged_updates: u32,
     /// Whether advantages are centred and scaled in each minibatch.
     pub normalise_advantages: bool,
     /// Advantages beyond so many standard deviations count as that many, if given: a burst that nobody could serve is not to
@@ -93,6 +96,7 @@ impl Default for PpoConfig {
             entropy_end: 0.01,
             max_gradient_norm: 0.5,
             target_kl: None,
+            averaged_updates: 1,
             normalise_advantages: true,
             advantage_limit: None,
             normalise_observations: false,

@@ -58,6 +58,11 @@ impl Model {
         flat
     }
 
+    /// Where the biases of the policy's last layer stand.
+    pub fn last_bias(&self) -> std::ops::Range<usize> {
+        self.split() - self.actor[self.actor.len() - 1]..self.split()
+    }
+
     /// The actor as a network that decides.
     pub fn actor(&self, flat: &[f32]) -> Result<Mlp, ShapeError> {
         Mlp::from_flat(&self.actor, &flat[..self.split()])

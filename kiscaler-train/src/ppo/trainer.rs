@@ -84,6 +84,8 @@ pub struct TrainerState {
     pub steps: u64,
     /// The actor's, then the critic's; of each layer its weight [outputs, inputs], then its bias.
     pub parameters: Vec<f32>,
+    /// Their mean over the last updates.
+    pub averaged: Vec<f32>,
     /// Of the optimiser.
     pub adam: Adam,
     /// Of observations and privileged numbers.
@@ -106,6 +108,7 @@ pub struct Trainer<E> {
     pool: Option<Arc<rayon::ThreadPool>>,
     slots: Vec<Slot<E>>,
     parameters: Vec<f32>,
+    averaged: Vec<f32>,
     adam: Adam,
     observations: Normaliser,
     scale: Scale,
@@ -152,7 +155,14 @@ impl<E: Environment> Trainer<E> {
             Backend::Fused => Engine::Fused(Box::new(Fused::new(&model, &heads, pool.is_some()))),
             Backend::Candle(device) => Engine::Candle(Box::new(Reference::new(&model, &heads, device)?)),
         };
-        let parameters = model.initial(derive_seed(seed, Draws::Initial as u64));
+        let mut parameters = model.initial(derive_seed(seed, Draws::Initial as u64));
+        if let Some(prior) = environments.first().and_then(Environment::prior) {
+            let bias = &mut parameters[model.last_bias()];
+            if prior.len() != bias.len() {
+                return wrong(format!("a prior of {} choices", prior.len()), bias.len().to_string());
+            }
+            bias.copy_from_slice(&prior);
+        }
         let episodes = derive_seed(seed, Draws::Episodes as u64);
         let mut slots = Vec::with_capacity(environments.len());
         for (index, environment) in environments.into_iter().enumerate() {
@@ -185,6 +195,7 @@ impl<E: Environment> Trainer<E> {
             engine,
             pool,
             slots,
+            averaged: parameters.clone(),
             parameters,
         })
     }
@@ -217,7 +228,7 @@ impl<E: Environment> Trainer<E> {
     /// The policy as it is now.
     pub fn actor(&self) -> Result<Actor, TrainError> {
         Ok(Actor {
-            network: self.model.actor(&self.parameters)?,
+            network: self.model.actor(&self.averaged)?,
             scale: self.frozen().truncated(self.space.observation),
             heads: self.heads.clone(),
         })
@@ -240,6 +251,7 @@ impl<E: Environment> Trainer<E> {
             update: self.update,
             steps: self.steps,
             parameters: self.parameters.clone(),
+            averaged: self.averaged.clone(),
             adam: self.adam.clone(),
             observations: self.observations.clone(),
             returns: self.returns.clone(),
@@ -254,6 +266,7 @@ impl<E: Environment> Trainer<E> {
         let parameters = self.parameters.len();
         for (field, found, expected) in [
             ("parameters", state.parameters.len(), parameters),
+            ("averaged", state.averaged.len(), parameters),
             ("adam.first", state.adam.first.len(), parameters),
             ("adam.second", state.adam.second.len(), parameters),
             ("observations.mean", state.observations.mean.len(), features),
@@ -274,6 +287,7 @@ impl<E: Environment> Trainer<E> {
         self.update = state.update;
         self.steps = state.steps;
         self.parameters.copy_from_slice(&state.parameters);
+        self.averaged.copy_from_slice(&state.averaged);
         self.adam = state.adam.clone();
         self.observations = state.observations.clone();
         self.returns = state.returns.clone();
@@ -320,6 +334,11 @@ impl<E: Environment> Trainer<E> {
             kind.push(ended.episode_return, ended.steps);
         }
         self.learn(&schedule, &mut stats)?;
+        // At first the mean of all there are, so that the very first ones do not linger.
+        let share = 1.0 / (self.update + 1).min(u64::from(self.config.averaged_updates)) as f32;
+        for (mean, &latest) in self.averaged.iter_mut().zip(&self.parameters) {
+            *mean += share * (latest - *mean);
+        }
         self.update += 1;
         stats.steps_per_second = self.config.rollout() as f64 / started.elapsed().as_secs_f64();
         Ok(stats)

@@ -3,7 +3,7 @@
 use kisim::control::{Decision, PoolView, Verdict, View};
 use kisim::fleet::Placement;
 
-use super::demand::{Anchor, Demand};
+use super::demand::Demand;
 use crate::facts::Facts;
 
 /// Factors on the anchor. The first choice of the head is to keep the number of pods; these follow.
@@ -39,7 +39,7 @@ impl Choices {
         facts: &Facts,
         pool: &PoolView,
         bridge: Option<&PoolView>,
-        anchor: Anchor,
+        anchor: f64,
         has_data: bool,
     ) {
         let (limits, current) = (pool.limits, pool.counts.desired);
@@ -50,11 +50,11 @@ impl Choices {
         // Without data, keep; a number outside the limits cannot be kept.
         self.mask[0] = !has_data || (limits.min_replicas..=limits.max_replicas).contains(&current);
         for (choice, factor) in FACTORS.into_iter().enumerate() {
-            let wanted = facts.pods_for(factor * anchor.load);
+            let wanted = facts.pods_for(factor * anchor);
             self.targets[choice + 1] = wanted.clamp(low, high);
             // Choices beyond a limit all mean the limit: one of them is enough.
             let beyond = (wanted > high && choice > 0 && self.targets[choice] >= high)
-                || (wanted < low && facts.pods_for(FACTORS[(choice + 1).min(FACTORS.len() - 1)] * anchor.load) <= low);
+                || (wanted < low && facts.pods_for(FACTORS[(choice + 1).min(FACTORS.len() - 1)] * anchor) <= low);
             self.mask[choice + 1] = has_data && !beyond;
         }
         if has_data && self.mask[..HEADS[0]].iter().all(|allowed| !allowed) {

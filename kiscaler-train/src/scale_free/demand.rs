@@ -14,13 +14,6 @@ pub(super) const KEPT: usize = 256;
 /// Below this load, in saturated pods, everything is about the same.
 pub(super) const LEAST: f64 = 0.03;
 
-/// What actions are factors of.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Anchor {
-    /// A load, in saturated pods.
-    pub(super) load: f64,
-}
-
 /// What families of models say of the highest load within a cold start, in saturated pods.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Opinion {
@@ -46,6 +39,12 @@ pub(super) struct Demand {
     pub(super) backlog: f64,
     /// Requests held by a pod on average, over the largest batch.
     pub(super) held: f64,
+    /// Share of the last step's requests that broke the objective, as far as was seen.
+    pub(super) late: f64,
+    /// The same over the last steps, each counting a tenth.
+    pub(super) late_lately: f64,
+    /// P95 of latencies over the objective; NaN where nothing was answered.
+    pub(super) slowest: f64,
     /// Mean busy share of pods.
     pub(super) busy: f64,
     activated: u64,
@@ -64,6 +63,8 @@ impl Demand {
             horizon_from: 1,
             horizon_to: horizon,
             season: Season::Detect { max_steps: KEPT / 2 },
+            // A period is half over before it could have been seen twice; waiting for more costs the next one.
+            search_growth: 0.2,
             loss: Loss::Absolute,
             ..ForecastConfig::default()
         };
@@ -75,6 +76,9 @@ impl Demand {
             waiting: 0.0,
             backlog: 0.0,
             held: 0.0,
+            late: 0.0,
+            late_lately: 0.0,
+            slowest: f64::NAN,
             busy: 0.0,
             activated: 0,
             model: None,
@@ -83,6 +87,11 @@ impl Demand {
             seasonal: None,
             surprise: 0.0,
         }
+    }
+
+    /// Counters begin at zero again; the load goes on.
+    pub(super) fn begin_again(&mut self) {
+        (self.waiting, self.backlog, self.held, self.busy, self.late, self.activated) = (0.0, 0.0, 0.0, 0.0, 0.0, 0);
     }
 
     /// Takes in a step; whether there is anything to go by.
@@ -99,6 +108,28 @@ impl Demand {
             (0, _) => None,
             _ => Some(rate / facts.saturation),
         };
+        self.take(load);
+        let (late, _) = view.window.latest_late_rate(None, facts.objective_s, view.now, 2 * view.range);
+        self.note_late(if rate > 0.0 { (late / rate).min(1.0) } else { 0.0 });
+        let p95 = view.window.latency_quantile(None, 0.95, view.range, view.now);
+        self.slowest = p95.map_or(f64::NAN, |p95| p95 / facts.objective_s);
+        let queued = view.window.sum(pool, Gauge::Queued, view.now).unwrap_or(0.0);
+        self.waiting = activator.map_or(0.0, |a| a.waiting as f64) + queued;
+        self.backlog = (self.waiting - facts.max_batch * f64::from(ready)).max(0.0);
+        self.held = view.window.average(pool, Gauge::InFlight, view.now).unwrap_or(0.0) / facts.max_batch;
+        self.busy = view.window.average(pool, Gauge::Utilization, view.now).unwrap_or(0.0);
+        // Old news is no data.
+        !self.history.is_empty() && f64::from(self.missed) * facts.step_s <= 2.0 * view.range.as_secs_f64()
+    }
+
+    /// Takes in the share of a step's requests that broke the objective.
+    pub(super) fn note_late(&mut self, share: f64) {
+        self.late = share;
+        self.late_lately += 0.1 * (share - self.late_lately);
+    }
+
+    /// Takes in the load of a step, if it is known, and asks the forecaster.
+    pub(super) fn take(&mut self, load: Option<f64>) {
         match load {
             Some(load) => {
                 if self.history.len() == KEPT {
@@ -114,14 +145,7 @@ impl Demand {
                 self.missed = self.missed.saturating_add(1);
             }
         }
-        let queued = view.window.sum(pool, Gauge::Queued, view.now).unwrap_or(0.0);
-        self.waiting = activator.map_or(0.0, |a| a.waiting as f64) + queued;
-        self.backlog = (self.waiting - facts.max_batch * f64::from(ready)).max(0.0);
-        self.held = view.window.average(pool, Gauge::InFlight, view.now).unwrap_or(0.0) / facts.max_batch;
-        self.busy = view.window.average(pool, Gauge::Utilization, view.now).unwrap_or(0.0);
         self.consult();
-        // Old news is no data.
-        !self.history.is_empty() && f64::from(self.missed) * facts.step_s <= 2.0 * view.range.as_secs_f64()
     }
 
     fn consult(&mut self) {
@@ -180,14 +204,16 @@ impl Demand {
         self.newest().max(sum / f64::from(count.max(1))).max(LEAST)
     }
 
-    /// What is expected within a cold start, within reason, and at least what keeps one pod busy; and what waits, if it
-    /// is to be gone by then.
-    pub(super) fn anchor(&self, facts: &Facts) -> Anchor {
+    /// What is expected within a cold start, within reason, without and with the forecast's own error.
+    pub(super) fn expected(&self) -> [f64; 2] {
         let level = self.level();
         let expected = self.best.says.clamp(0.5 * level, 3.0 * level);
-        let waiting = self.backlog / (facts.saturation * facts.cold_start_s.max(facts.step_s));
-        // Just below what one pod takes, so that a factor of 1 asks for one.
-        Anchor { load: (expected + waiting).max(0.999 * facts.takes(1)) }
+        [expected, (expected + self.surprise).min(3.0 * level)]
+    }
+
+    /// What waits, as a load, if it is to be gone within a cold start.
+    pub(super) fn to_drain(&self, facts: &Facts) -> f64 {
+        self.backlog / (facts.saturation * facts.cold_start_s.max(facts.step_s))
     }
 
     /// Why `factor` times the anchor, for people.

@@ -2,7 +2,8 @@
 
 use kisim::control::View;
 
-use super::demand::{Anchor, Demand, KEPT, LEAST};
+use super::council::{Council, HEADROOMS, REACHES};
+use super::demand::{Demand, KEPT, LEAST};
 use super::pipeline::Pipeline;
 use crate::facts::Facts;
 
@@ -66,7 +67,14 @@ impl Features {
         &self.values
     }
 
-    pub(super) fn set(&mut self, facts: &Facts, demand: &Demand, pipeline: &Pipeline, view: &View<'_>, anchor: Anchor) {
+    pub(super) fn set(
+        &mut self,
+        facts: &Facts,
+        demand: &Demand,
+        pipeline: &Pipeline,
+        view: &View<'_>,
+        council: &Council,
+    ) {
         self.values.clear();
         let mut to = Writer { values: &mut self.values, names: None };
         let limits = view.pools[facts.pool].limits;
@@ -74,29 +82,17 @@ impl Features {
             let own = &view.pools[pool];
             f64::from(own.counts.ready) / f64::from(own.limits.max_replicas.max(1))
         });
-        write(&mut to, facts, demand, pipeline, (limits.min_replicas, limits.max_replicas), bridge, anchor);
+        write(&mut to, facts, demand, pipeline, (limits.min_replicas, limits.max_replicas), bridge, council);
     }
 }
 
 /// Names of the features, in order.
 pub(super) fn names() -> Vec<String> {
-    let facts = Facts {
-        pool: 0,
-        bridge: None,
-        saturation: 1.0,
-        takes: [0.0, 1.0].into(),
-        cold_start_s: 1.0,
-        slow_start_s: 1.0,
-        step_s: 1.0,
-        max_batch: 1.0,
-        slack: 1.0,
-        most: 1.0,
-        preference: crate::facts::Preference { violation: 1.0, cost: 1.0, churn: 1.0 },
-    };
+    let facts = Facts::plain(1);
     let (demand, pipeline) = (Demand::new(&facts), Pipeline::new(1));
     let (mut values, mut names) = (Vec::new(), Vec::new());
     let mut to = Writer { values: &mut values, names: Some(&mut names) };
-    write(&mut to, &facts, &demand, &pipeline, (1, 1), None, demand.anchor(&facts));
+    write(&mut to, &facts, &demand, &pipeline, (1, 1), None, &Council::new(&facts, 1));
     names
 }
 
@@ -107,9 +103,9 @@ fn write(
     pipeline: &Pipeline,
     (min, max): (u32, u32),
     bridge: Option<f64>,
-    anchor: Anchor,
+    council: &Council,
 ) {
-    let level = demand.level();
+    let (level, anchor) = (demand.level(), council.load());
     // What is wanted: what a late request costs over what keeping a pod for it costs. See docs/learning.md.
     let price = facts.preference.violation / facts.preference.cost * facts.most / demand.mean();
     to.put("price_of_lateness", price.ln() - 2.0);
@@ -125,7 +121,8 @@ fn write(
 
     // The level, in absolute terms: pods are whole.
     to.put("level_in_pods", level.ln());
-    to.put("anchor_in_pods", anchor.load.ln());
+    to.put("anchor_in_pods", anchor.max(LEAST).ln());
+    to.put("anchor", ratio(anchor, level));
     to.put("level_of_most", ratio(level, facts.takes(max)));
     to.put("level_of_least", ratio(level, facts.takes(min)));
     to.put("mean", ratio(demand.mean(), level));
@@ -141,8 +138,8 @@ fn write(
         let seconds = steps as f64 * facts.step_s;
         to.put_at("ready_in", steps, over(pipeline.ready_in(seconds, facts.cold_start_s)));
     }
-    to.put("ready_over_anchor", ratio(facts.takes(pipeline.ready()), anchor.load));
-    to.put("desired_over_anchor", ratio(facts.takes(pipeline.desired()), anchor.load));
+    to.put("ready_over_anchor", ratio(facts.takes(pipeline.ready()), anchor));
+    to.put("desired_over_anchor", ratio(facts.takes(pipeline.desired()), anchor));
     let overdue = f64::from(pipeline.overdue(facts.slow_start_s));
     to.put("overdue", overdue / f64::from(pipeline.desired().max(1)));
     to.put("bridge", bridge.unwrap_or(-1.0));
@@ -165,6 +162,26 @@ fn write(
     to.flag("has_season", seasonal.is_some());
     to.put("seasonal", seasonal.map_or(0.0, |s| ratio(s.says, level)));
     to.put("seasonal_error", seasonal.map_or(0.0, |s| ratio(s.error, level)));
+
+    // What rules would have cost.
+    to.put("leader_cost", ratio(council.cost(), demand.mean()));
+    let (reach, headroom, wary) = council.leader();
+    to.put("leader_reach", reach as f64 - 2.0);
+    to.put("leader_headroom", HEADROOMS[headroom].ln());
+    to.flag("leader_wary", wary == 1);
+    to.put("compression", council.compression().ln());
+    let percent = |share: f64| (100.0 * share).ln_1p();
+    to.put("late", percent(demand.late));
+    to.put("late_lately", percent(demand.late_lately));
+    to.put("late_so_far", percent(council.late()));
+    to.put("late_by_model", percent(council.late_by_model()));
+    to.put("p95", demand.slowest.ln());
+    for (number, reach) in REACHES.into_iter().enumerate() {
+        to.put_at("regret_of_reach", reach, council.of_reach(number).ln());
+    }
+    for number in 0..HEADROOMS.len() {
+        to.put_at("regret_of_headroom", number, council.of_headroom(number).ln());
+    }
 
     past(to, demand, level);
 }

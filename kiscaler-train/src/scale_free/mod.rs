@@ -6,6 +6,7 @@
 //! is right where a rule is.
 
 mod action;
+mod council;
 mod demand;
 mod features;
 mod pipeline;
@@ -16,18 +17,20 @@ use kisim::prepared::Prepared;
 use crate::facts::Facts;
 use action::Choices;
 pub use action::{BRIDGE, FACTORS, HEADS, PLACEMENTS};
+use council::Council;
 use demand::Demand;
 use features::Features;
 use pipeline::Pipeline;
 
 /// The version of what features mean. Raised whenever one changes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Watches a run and says what a policy is to see, and what its choices mean.
 #[derive(Clone, Debug)]
 pub struct ScaleFree {
     facts: Facts,
     demand: Demand,
+    council: Council,
     pipeline: Pipeline,
     features: Features,
     choices: Choices,
@@ -40,12 +43,49 @@ impl ScaleFree {
         let initial = prepared.pools[facts.pool].config.initial_replicas;
         ScaleFree {
             demand: Demand::new(&facts),
+            council: Council::new(&facts, initial),
             pipeline: Pipeline::new(initial),
             features: Features::new(),
             choices: Choices::new(),
             ready_to_act: false,
             facts,
         }
+    }
+
+    /// Takes in loads that were seen before, as whoever followed the anchors would have seen them, and returns the anchor
+    /// after each step, in saturated pods. `bins` are the requests of each part of a step, `parts` of them a step.
+    pub fn recall(&mut self, bins: &[f64], parts: usize, limits: (u32, u32)) -> Vec<f64> {
+        let facts = &self.facts;
+        let lead = (facts.cold_start_steps().ceil() as usize).max(1);
+        let mut asked = vec![self.pipeline.desired(); lead + 1];
+        let mut backlog = 0.0;
+        let step = |bins: &[f64]| {
+            let ready = asked[asked.len() - lead - 1..].iter().copied().min().unwrap_or(0);
+            let (mut arrived, mut late) = (0.0, 0.0);
+            for &count in bins {
+                let (held, missed) = facts.fluid.step(backlog, count, ready, facts.step_s / parts as f64);
+                backlog = held;
+                late += missed;
+                arrived += count;
+            }
+            let load = arrived / facts.step_s / facts.saturation;
+            self.demand.take(Some(load));
+            self.demand.note_late((late / arrived.max(1e-9)).max(facts.late_share(ready, load)).min(1.0));
+            self.council.observe(facts, &self.demand, ready, limits);
+            let anchor = self.council.load();
+            asked.push(facts.pods_for(anchor).clamp(limits.0, limits.1));
+            anchor
+        };
+        bins.chunks_exact(parts).map(step).collect()
+    }
+
+    /// Begins another run of the same service with `initial` pods: what was learnt of its load is kept, what was known of
+    /// its pods is not.
+    pub fn begin_again(&mut self, initial: u32) {
+        self.pipeline = Pipeline::new(initial);
+        self.demand.begin_again();
+        self.council.begin_again(initial);
+        self.ready_to_act = false;
     }
 
     /// Names of the features, in order.
@@ -63,10 +103,12 @@ impl ScaleFree {
         let pool = &view.pools[self.facts.pool];
         self.pipeline.observe(view.now, pool.counts.desired, pool.counts.ready);
         self.ready_to_act = self.demand.observe(view, &self.facts);
-        let anchor = self.demand.anchor(&self.facts);
+        let limits = (pool.limits.min_replicas, pool.limits.max_replicas);
+        self.council.observe(&self.facts, &self.demand, pool.counts.ready, limits);
+        let anchor = self.council.load();
         let bridge = self.facts.bridge.map(|pool| &view.pools[pool]);
         self.choices.set(&self.facts, pool, bridge, anchor, self.ready_to_act);
-        self.features.set(&self.facts, &self.demand, &self.pipeline, view, anchor);
+        self.features.set(&self.facts, &self.demand, &self.pipeline, view, &self.council);
     }
 
     /// Whether there were data at the last look.
@@ -94,6 +136,15 @@ impl ScaleFree {
         let after = |step: usize| self.pipeline.ready_in(step as f64 * self.facts.step_s, self.facts.cold_start_s);
         ready.clear();
         ready.extend((0..=steps).map(after));
+    }
+
+    /// The load that a choice of the first head is to take, in saturated pods, by a factor on the anchor; what is there
+    /// already, for the choice to keep it.
+    pub fn wanted(&self, choice: usize) -> f64 {
+        match choice.checked_sub(1) {
+            Some(factor) => FACTORS[factor.min(FACTORS.len() - 1)] * self.council.load(),
+            None => self.facts.takes(self.pipeline.desired()),
+        }
     }
 
     /// The decision that `action` means.

@@ -84,6 +84,13 @@ impl Environment for Arena {
         }
     }
 
+    fn prior(&self) -> Option<Vec<f32>> {
+        match self {
+            Arena::ScaleFree(world) => world.prior(),
+            Arena::Paper(world) => world.prior(),
+        }
+    }
+
     fn kind(&self) -> &str {
         match self {
             Arena::ScaleFree(world) => world.kind(),

@@ -18,6 +18,7 @@ use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::teacher::BINS;
 use super::traffic::{Family, arrivals, scale};
 
 /// What is drawn from. Ranges are drawn from uniformly in the logarithm.
@@ -46,6 +47,8 @@ pub struct DistributionConfig {
     pub load: (f64, f64),
     /// Share of episodes with faults and bad scrapes.
     pub faults: f64,
+    /// Share of episodes in which something of the load before is known, as after an hour at work.
+    pub acquainted: f64,
     /// Share of services with a pool of CPU pods.
     pub bridges: f64,
     /// Factor on what a late request costs, to the teacher: it knows what comes and needs no reserve, its pupils do.
@@ -58,16 +61,17 @@ impl Default for DistributionConfig {
             services: 48,
             families: Family::ALL.to_vec(),
             steps: (120, 360),
-            price_of_lateness: (3.0, 200.0),
+            price_of_lateness: (3.0, 300.0),
             price_of_churn: (0.03, 0.5),
             cold_start_s: (5.0, 100.0),
             saturation: (2.0, 30.0),
-            slack: (1.6, 8.0),
+            slack: (1.6, 20.0),
             most: (6, 40),
-            load: (0.03, 0.5),
+            load: (0.015, 0.5),
             faults: 0.2,
+            acquainted: 0.6,
             bridges: 0.1,
-            caution: 4.0,
+            caution: 1.0,
         }
     }
 }
@@ -102,10 +106,39 @@ pub struct Episode {
     pub prepared: Arc<Prepared>,
     /// Its arrivals, ascending, nanoseconds; they go on beyond its end, for who knows the future.
     pub arrivals: Arc<[u64]>,
+    /// Arrivals before it, ascending, nanoseconds from their own beginning: what the service has seen already.
+    pub past: Arc<[u64]>,
+    /// Control steps of that.
+    pub past_steps: usize,
     /// Its family of load.
     pub family: Family,
     /// Control steps.
     pub steps: usize,
+}
+
+impl Episode {
+    /// Requests before it, in bins of a control step, [`BINS`] a step.
+    pub fn seen(&self) -> Vec<f64> {
+        self.binned(&self.past, self.past_steps)
+    }
+
+    /// Its own requests, in bins likewise, with those that come after its end.
+    pub fn to_come(&self) -> Vec<f64> {
+        let step_ns = self.prepared.scenario.control.interval.nanos();
+        let last = self.arrivals.last().map_or(0, |&time| time / step_ns) as usize;
+        self.binned(&self.arrivals, last.max(self.steps))
+    }
+
+    fn binned(&self, times: &[u64], steps: usize) -> Vec<f64> {
+        let mut bins = vec![0.0; steps * BINS];
+        let bin_ns = self.prepared.scenario.control.interval.nanos() / BINS as u64;
+        for &time in times {
+            if let Some(bin) = bins.get_mut((time / bin_ns) as usize) {
+                *bin += 1.0;
+            }
+        }
+        bins
+    }
 }
 
 /// The measured services, and how to draw from the rest.
@@ -114,6 +147,9 @@ pub struct Distribution {
     config: DistributionConfig,
     services: Vec<Prepared>,
 }
+
+/// The longest past of an episode, in steps.
+const PAST: usize = 256;
 
 /// Steps beyond an episode's end that the teacher sees.
 const BEYOND: usize = 24;
@@ -150,8 +186,16 @@ impl Distribution {
         let saturation =
             own.spec.batcher.max_batch() as f64 / (own.spec.service_ns[own.spec.batcher.max_batch()] * 1e-9);
         let mean = scale(&mut rng, config.load.0, config.load.1) * f64::from(most);
+        let past_steps = match rng.random::<f64>() < config.acquainted {
+            true => rng.random_range(1..=PAST),
+            false => 0,
+        };
+        let end_s = ((past_steps + steps + BEYOND) as u64 * STEP_S) as f64;
+        let mut past = arrivals(family, mean * saturation, end_s, derive_seed(seed, 1));
+        let begins = past_steps as u64 * STEP_S * 1_000_000_000;
+        let mut times = past.split_off(past.partition_point(|&time| time < begins));
+        times.iter_mut().for_each(|time| *time -= begins);
         let end_s = ((steps + BEYOND) as u64 * STEP_S) as f64;
-        let times = arrivals(family, mean * saturation, end_s, derive_seed(seed, 1));
         own.config.initial_replicas = ((mean * scale(&mut rng, 0.7, 2.5)).ceil() as u32).clamp(1, most);
         let median = scale(&mut rng, config.cold_start_s.0, config.cold_start_s.1);
         let period = [1, 2, 5, 10][rng.random_range(0..4usize)];
@@ -179,7 +223,7 @@ impl Distribution {
         }
         scenario.name = family.name().to_owned();
         prepared.end = ((steps + 1) as u64) * STEP_S * 1_000_000_000;
-        Episode { prepared: Arc::new(prepared), arrivals: times.into(), family, steps }
+        Episode { prepared: Arc::new(prepared), arrivals: times.into(), past: past.into(), past_steps, family, steps }
     }
 }
 
@@ -212,7 +256,7 @@ impl DistributionConfig {
                 return Some((field, format!("{:?}", (low, high)), expected));
             }
         }
-        for (field, share) in [("faults", self.faults), ("bridges", self.bridges)] {
+        for (field, share) in [("faults", self.faults), ("acquainted", self.acquainted), ("bridges", self.bridges)] {
             if !(0.0..=1.0).contains(&share) {
                 return Some((field, share.to_string(), "between 0 and 1"));
             }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use kisim::autoscaler::AutoscalerError;
 use kisim::control::Autoscaler;
 use kisim::objective::Judge;
-use kisim::oracle::Fluid;
 use kisim::prepared::Prepared;
 use kisim::simulation::{Options, Simulation, SimulationError, Stop};
 use kisim::steps::{StepBooks, cost_at_maximum};
@@ -15,14 +14,23 @@ use super::stage::Stage;
 use super::teacher::{BINS, Prices, State, Teacher};
 use crate::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
 use crate::facts::Facts;
-use crate::scale_free::{HEADS, ScaleFree};
+use crate::scale_free::{FACTORS, HEADS, ScaleFree};
 
 /// Steps ahead whose arrivals the critic sees.
 const AHEAD: usize = 12;
 
 /// Numbers that only the critic sees: arrivals to come, what the teacher expects, the true backlog, what a late request
 /// costs.
-const PRIVILEGED: usize = AHEAD + 3;
+const PRIVILEGED: usize = AHEAD + 4;
+
+/// What the logit of keeping what there is begins with; that of the anchor itself begins with 0.
+const KEEP: f32 = -0.5;
+
+/// By which change of the anchor, as a logarithm, a policy that knows nothing is e times less likely to want it.
+const RELUCTANCE: f64 = 0.2;
+
+/// The factor 1.
+const AT_ANCHOR: usize = 8;
 
 /// What an episode's violations, cost and churn were, for figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -190,9 +198,13 @@ impl World {
         let prepared = &episode.prepared;
         let facts = Facts::of(prepared)?;
         let course = Course::new(&episode, seed, &facts)?;
-        let teacher = teacher(&episode, &course, &facts, self.distribution.config().caution)?;
-        let worth = 1.0 / teacher.at_best(episode.steps).max(1.0);
-        let eyes = ScaleFree::new(prepared, facts);
+        let pool = &prepared.pools[facts.pool].config;
+        let (initial, limits) = (pool.initial_replicas, (pool.limits.min_replicas, pool.limits.max_replicas));
+        let mut eyes = ScaleFree::new(prepared, facts);
+        eyes.recall(&episode.seen(), BINS, limits);
+        eyes.begin_again(initial);
+        let mut teacher = teacher(&episode, &course, &eyes, self.distribution.config().caution);
+        let worth = 1.0 / teacher.follower(initial, episode.steps).max(1.0);
         self.play = Some(Play { course, eyes, teacher, worth, step: 0, waiting: 0.0, episode });
         self.advance()?;
         if let Some(play) = &mut self.play {
@@ -212,25 +224,19 @@ impl World {
     }
 }
 
-/// The teacher of an episode.
-fn teacher(episode: &Episode, course: &Course, facts: &Facts, caution: f64) -> Result<Teacher, AutoscalerError> {
-    let fluid = Fluid::new(&episode.prepared, facts.pool)?;
+/// The teacher of an episode, who sees at its start what `eyes` see.
+fn teacher(episode: &Episode, course: &Course, eyes: &ScaleFree, caution: f64) -> Teacher {
+    let facts = eyes.facts();
     let limits = episode.prepared.pools[facts.pool].config.limits;
     let prices = Prices {
         late: course.late * caution,
         pod_step: facts.preference.cost / facts.most * course.scale,
         churn: facts.preference.churn / f64::from(limits.max_replicas) * course.scale,
     };
-    let bin_s = facts.step_s / BINS as f64;
-    let last_s = episode.arrivals.last().map_or(0.0, |&t| t as f64 * 1e-9);
-    let mut bins = vec![0.0; ((last_s / facts.step_s) as usize).max(episode.steps) * BINS];
-    for &time in episode.arrivals.iter() {
-        if let Some(bin) = bins.get_mut((time as f64 * 1e-9 / bin_s) as usize) {
-            *bin += 1.0;
-        }
-    }
-    let lead = (facts.cold_start_steps().ceil() as usize).clamp(1, 8);
-    Ok(Teacher::new(fluid, prices, bins, bin_s, lead, limits.min_replicas))
+    let bins = episode.to_come();
+    let limits = (limits.min_replicas, limits.max_replicas);
+    let anchors = eyes.clone().recall(&bins, BINS, limits);
+    Teacher::new(facts.clone(), prices, bins, anchors, limits)
 }
 
 fn failed(seed: u64, error: &dyn std::fmt::Display) -> EnvironmentError {
@@ -256,7 +262,7 @@ impl Environment for World {
         look.observation.copy_from_slice(play.eyes.features());
         look.mask.copy_from_slice(play.eyes.mask());
         look.privileged.fill(0.0);
-        let teacher = &play.teacher;
+        let teacher = &mut play.teacher;
         let counts = play.course.stage.simulation.counts(play.eyes.facts().pool);
         play.eyes.outlook(teacher.lead(), &mut self.ready);
         let state = State {
@@ -269,15 +275,17 @@ impl Environment for World {
         for (ahead, to) in look.privileged[..AHEAD].iter_mut().enumerate() {
             *to = ((teacher.arrivals(state.step + ahead) + 1.0) / (play.course.mean_arrivals + 1.0)).ln() as f32;
         }
-        let outlook = teacher.outlook(&state) - teacher.outlook(&State { step: state.step + 40, ..state });
-        look.privileged[AHEAD] = (play.worth * outlook / 40.0) as f32;
+        // Of what there is, and of the anchor.
+        look.privileged[AHEAD] = (play.worth * teacher.cost(&state, play.eyes.wanted(0))) as f32;
+        look.privileged[AHEAD + 3] = (play.worth * teacher.cost(&state, play.eyes.wanted(1 + AT_ANCHOR))) as f32;
         look.privileged[AHEAD + 1] = (1.0 + play.waiting / play.course.mean_arrivals).ln() as f32;
         look.privileged[AHEAD + 2] = (play.worth * play.course.late).ln() as f32;
         if !self.teaches {
             return;
         }
         if play.eyes.has_data() {
-            teacher.costs(&state, play.eyes.targets(), &play.eyes.mask()[..HEADS[0]], look.teacher);
+            let loads: [f64; HEADS[0]] = std::array::from_fn(|choice| play.eyes.wanted(choice));
+            teacher.costs(&state, &loads, &play.eyes.mask()[..HEADS[0]], look.teacher);
             for cost in look.teacher.iter_mut() {
                 *cost *= play.worth as f32;
             }
@@ -298,6 +306,15 @@ impl Environment for World {
         let (last, seed) = (play.step >= play.episode.steps, play.course.stage.simulation.prepared().scenario.seed);
         let reward = self.advance().map_err(|e| failed(seed, &e))?;
         Ok(Transition { reward: (worth * reward) as f32, end: last.then_some(End::Truncated) })
+    }
+
+    fn prior(&self) -> Option<Vec<f32>> {
+        let mut prior = vec![0.0; HEADS.iter().sum()];
+        prior[0] = KEEP;
+        for (logit, factor) in prior[1..].iter_mut().zip(FACTORS) {
+            *logit = (-factor.ln().abs() / RELUCTANCE) as f32;
+        }
+        Some(prior)
     }
 
     fn kind(&self) -> &str {

@@ -83,6 +83,8 @@ pub struct ForecastConfig {
     pub target: ForecastTarget,
     /// The season: looked for, up to 512 steps.
     pub season: Season,
+    /// By which share the history has to have grown until a season is looked for again, above 0: 1, when it has doubled.
+    pub search_growth: f64,
     /// What models are compared by: the absolute error.
     pub loss: Loss,
     /// How much a loss counts one step later, in [0, 1]: 0.99, which remembers some hundred steps.
@@ -99,6 +101,7 @@ impl Default for ForecastConfig {
             horizon_to: 1,
             target: ForecastTarget::Maximum,
             season: Season::Detect { max_steps: 512 },
+            search_growth: 1.0,
             loss: Loss::Absolute,
             discount: 0.99,
             models: Models::ALL,

@@ -199,9 +199,10 @@ impl Forecaster {
                 Some(steps)
             }
             Season::Detect { .. } => {
-                // When the history has doubled; once it is full, when half of it is new.
+                // When the history has doubled, or grown by another share; once it is full, as if it grew by half of that.
                 let half = self.config.capacity as u64 / 2;
-                self.search_at = self.step + self.step.min(half).max(SEARCH_AT_LEAST_EVERY);
+                let more = (self.config.search_growth * self.step.min(half) as f64) as u64;
+                self.search_at = self.step + more.max(SEARCH_AT_LEAST_EVERY);
                 let found = self.search.find(self.history.iter());
                 match (found, self.season) {
                     (Some((steps, r)), Some(now)) if steps != now => {

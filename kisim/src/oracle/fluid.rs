@@ -93,6 +93,16 @@ impl Fluid {
         })
     }
 
+    /// A pipe through which `rates[n]` requests a second pass with `n` pods, in time if they wait no longer than `slack_s`
+    /// seconds; clients have all the patience there is, and queues all the room.
+    ///
+    /// # Panics
+    /// Without any rate.
+    pub fn of(rates: Vec<f64>, slack_s: f64) -> Fluid {
+        assert!(!rates.is_empty(), "rates: found none, expected one for each number of pods from 0");
+        Fluid { rates, slack_s, patience_s: f64::INFINITY, queue_limit: f64::INFINITY, waits_at_zero: false }
+    }
+
     /// The most pods it knows of: the pool's limit.
     pub fn most(&self) -> u32 {
         self.rates.len() as u32 - 1
