@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kisim::config::{ConfigError, Span};
+use kisim::control::Autoscaler;
 use kisim::prepared::Prepared;
+use kisim::run::{Keep, RunError, run_with, silent};
 use kisim::scenario::Scenario;
 use kisim::traffic::Traffic;
 use kisim::tune::training_seeds;
@@ -46,6 +48,15 @@ impl History {
         past.faults.clear();
         let seed = training_seeds(scenario.seed, 1).first().copied().unwrap_or(scenario.seed);
         Ok(Some(History { prepared: Prepared::new(past)?, seed }))
+    }
+
+    /// Lets `autoscaler` drive it; returns the pods that the run after it begins with.
+    ///
+    /// # Errors
+    /// If it cannot be played.
+    pub fn play(&self, autoscaler: &mut dyn Autoscaler) -> Result<u32, Box<RunError>> {
+        run_with(&self.prepared, autoscaler, self.seed, Keep::default(), &silent)?;
+        Ok(self.prepared.pools[self.prepared.primary_pool()].config.initial_replicas)
     }
 }
 

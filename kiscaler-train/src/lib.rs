@@ -17,6 +17,7 @@ pub mod environment;
 pub mod events;
 pub mod explain;
 pub mod facts;
+pub mod follower;
 pub mod heads;
 pub mod history;
 #[cfg(feature = "trainer")]

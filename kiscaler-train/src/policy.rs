@@ -6,7 +6,7 @@ use kisim::autoscaler::AutoscalerError;
 use kisim::config::Span;
 use kisim::control::{Autoscaler, Decision, View};
 use kisim::prepared::Prepared;
-use kisim::run::{Keep, RunError, run_with, silent};
+use kisim::run::RunError;
 
 use crate::actor::{Actor, Buffers};
 use crate::checkpoint::{Checkpoint, Expected, Feature, Refusal, Tensor};
@@ -205,10 +205,9 @@ impl PolicyAutoscaler {
     ///
     /// # Errors
     /// If that run cannot be played.
-    pub fn acquaint(&mut self, history: &History) -> Result<(), RunError> {
-        run_with(&history.prepared, self, history.seed, Keep::default(), &silent)?;
-        let pool = history.prepared.primary_pool();
-        self.eyes.begin_again(history.prepared.pools[pool].config.initial_replicas);
+    pub fn acquaint(&mut self, history: &History) -> Result<(), Box<RunError>> {
+        let initial = history.play(self)?;
+        self.eyes.begin_again(initial);
         Ok(())
     }
 

@@ -269,6 +269,9 @@ fn stretched(factor: u32) -> Arc<Prepared> {
     scenario.telemetry.scrape_interval = span(15_000);
     scenario.telemetry.window = span(60_000);
     scenario.telemetry.lag = span(1_000);
+    for bound in &mut scenario.telemetry.latency_buckets {
+        bound.0 *= factor;
+    }
     scenario.faults.clear();
     scenario.pools.retain(|name, _| name == "gpu");
     scenario.service.placement = kisim::fleet::Placement::GpuOnly;

@@ -28,44 +28,44 @@ use super::{Format, next_step, note, print, print_json, seams, table};
                   most likely ones, never drawn."
 )]
 pub(crate) struct EvaluateArgs {
-    /// The policy
-    checkpoint: PathBuf,
+    /// The policy; or a folder of several training runs, as train --seeds leaves it, for what they are worth together
+    pub(super) checkpoint: PathBuf,
     /// Scenarios: paths, `default`, `paper`, or `paper:ramp`, `paper:spike`, `paper:periodic`, `paper:random`
     #[arg(required = true)]
-    scenarios: Vec<String>,
+    pub(super) scenarios: Vec<String>,
     #[command(flatten)]
-    changes: Changes,
+    pub(super) changes: Changes,
     /// Whom to compare it with, comma-separated, as in kisim compare: fixed:4, hpa:60, keda, kpa, predictive, a manifest,
-    /// foresight, hindsight, hindsight:quick
+    /// foresight, hindsight, hindsight:quick; or leader, who follows the rule that leads in shadow and learns nothing
     #[arg(long, value_delimiter = ',', default_value = "hpa,keda,kpa,predictive")]
-    against: Vec<String>,
+    pub(super) against: Vec<String>,
     /// Further ones as `kisim tune` wrote them, comma-separated: files, or folders of them; KIND=FILE insists on a kind
     #[arg(long, value_delimiter = ',')]
-    tuned: Vec<String>,
+    pub(super) tuned: Vec<String>,
     /// How much a saved dollar counts against a late request; 1 as the scenario says. Several, comma-separated, are several
     /// policies
     #[arg(long, value_delimiter = ',', default_value = "1", value_parser = positive)]
-    weight: Vec<f64>,
+    pub(super) weight: Vec<f64>,
     /// Let the policy have driven the service for so long before, such as 1h: under other arrivals of the same kind, or the
     /// trace before --trace-start. Tuned rules have seen as much. The policy without is compared, too
     #[arg(long)]
-    history: Option<Span>,
+    pub(super) history: Option<Span>,
     /// Draw violations against cost over all weights and headrooms, too: frontier.svg and frontier.csv beside the rest.
     /// Takes some twenty times as long
     #[arg(long, requires = "out")]
-    frontier: bool,
+    pub(super) frontier: bool,
     /// Runs of each
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
-    seeds: u64,
+    pub(super) seeds: u64,
     /// Seed of all randomness; the scenario's by default
     #[arg(long)]
-    seed: Option<u64>,
+    pub(super) seed: Option<u64>,
     /// Threads; all cores by default. The result does not depend on it
     #[arg(long)]
-    threads: Option<usize>,
+    pub(super) threads: Option<usize>,
     /// Write comparison.json, compare.svg and everybody's timeline here, in a folder for each scenario
     #[arg(long)]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
 }
 
 /// A positive number.
@@ -78,6 +78,9 @@ pub(super) fn positive(text: &str) -> Result<f64, String> {
 
 pub(crate) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
     super::use_threads(args.threads)?;
+    if args.checkpoint.is_dir() {
+        return super::population::main(args, format);
+    }
     let checkpoint = Arc::new(Checkpoint::load(&args.checkpoint)?);
     // Whatever is wrong with any of them is said before the first is simulated.
     let mut prepared = Vec::new();
@@ -91,7 +94,7 @@ pub(crate) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
             }
         }
         for rival in &args.against {
-            contenders.push(Contender::parse(rival, &scenario)?);
+            contenders.push(seams::rival(rival, args.history, &scenario)?);
         }
         for tuned in &args.tuned {
             contenders.extend(Contender::tuned(tuned, &scenario)?);

@@ -7,6 +7,7 @@ mod evaluate;
 mod explain;
 mod frontier;
 mod inspect;
+mod population;
 mod seams;
 mod train;
 mod tune;

@@ -14,6 +14,7 @@ use kiscaler_train::config::{DEFAULT, TrainConfig};
 use kiscaler_train::device::DeviceKind;
 use kiscaler_train::drive::{Learner, Rhythm};
 use kiscaler_train::explain::{Effect, effects};
+use kiscaler_train::follower::Follower;
 use kiscaler_train::history::History;
 use kiscaler_train::learner::AutoscalingLearner;
 use kiscaler_train::observation::ObservationSet;
@@ -162,6 +163,24 @@ pub(super) fn policy(
         scenario.origin,
         checkpoint.control_interval
     );
+    Ok(Contender::Policy { name, build: Arc::new(build) })
+}
+
+/// A rival by its name: those of `kisim compare`, or `leader`, who follows the rule that leads in shadow and learns nothing.
+pub(super) fn rival(text: &str, history: Option<Span>, scenario: &Scenario) -> Result<Contender> {
+    if text != "leader" {
+        return Ok(Contender::parse(text, scenario)?);
+    }
+    let name = history.map_or_else(|| text.to_owned(), |length| format!("{text} after {length}"));
+    let past = history.map(|length| History::of(scenario, length)).transpose()?.flatten();
+    let own = name.clone();
+    let build = move |prepared: &Arc<Prepared>| -> Result<Box<dyn Autoscaler>, AutoscalerError> {
+        let mut follower = Follower::new(prepared, own.clone())?;
+        if let Some(past) = &past {
+            follower.acquaint(past).map_err(|error| AutoscalerError::Other(error.into()))?;
+        }
+        Ok(Box::new(follower))
+    };
     Ok(Contender::Policy { name, build: Arc::new(build) })
 }
 

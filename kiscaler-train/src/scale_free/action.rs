@@ -10,6 +10,9 @@ use crate::facts::Facts;
 pub const FACTORS: [f64; 20] =
     [0.25, 0.35, 0.45, 0.55, 0.64, 0.73, 0.82, 0.91, 1.0, 1.1, 1.22, 1.35, 1.5, 1.7, 1.95, 2.3, 2.75, 3.3, 4.1, 5.2];
 
+/// The place of the factor 1 among them.
+pub const AT_ANCHOR: usize = 8;
+
 /// Shares of the CPU pool's range that are asked for as a bridge.
 pub const BRIDGE: [f64; 3] = [0.0, 0.5, 1.0];
 
@@ -100,5 +103,16 @@ impl Choices {
             Some(batches) => Placement::GpuFirst { spill_queue: (batches * facts.max_batch) as usize },
         });
         Decision { pools: pools.collect(), placement }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_anchor_is_among_the_factors() {
+        assert_eq!(FACTORS.iter().position(|factor| factor.to_bits() == 1.0f64.to_bits()), Some(AT_ANCHOR));
+        assert!(FACTORS.is_sorted());
     }
 }

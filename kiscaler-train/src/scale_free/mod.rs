@@ -2,8 +2,8 @@
 //!
 //! Load is in saturated pods: requests a second over what saturates one pod of the calibrated profile. The series of it
 //! is kept; features are logarithms of its past, of forecasts and of what pods take, all relative to its level now.
-//! Actions are factors on an anchor, which is what a forecaster expects within a cold start: a policy that knows nothing
-//! is right where a rule is.
+//! Actions are factors on an anchor, which is what the best of sixty rules wants that are played in shadow: a policy that
+//! knows nothing is right where a rule is.
 
 mod action;
 mod council;
@@ -16,7 +16,7 @@ use kisim::prepared::Prepared;
 
 use crate::facts::Facts;
 use action::Choices;
-pub use action::{BRIDGE, FACTORS, HEADS, PLACEMENTS};
+pub use action::{AT_ANCHOR, BRIDGE, FACTORS, HEADS, PLACEMENTS};
 use council::Council;
 use demand::Demand;
 use features::Features;

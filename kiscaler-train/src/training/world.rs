@@ -14,7 +14,7 @@ use super::stage::Stage;
 use super::teacher::{BINS, Prices, State, Teacher};
 use crate::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
 use crate::facts::Facts;
-use crate::scale_free::{FACTORS, HEADS, ScaleFree};
+use crate::scale_free::{AT_ANCHOR, FACTORS, HEADS, ScaleFree};
 
 /// Steps ahead whose arrivals the critic sees.
 const AHEAD: usize = 12;
@@ -28,9 +28,6 @@ const KEEP: f32 = -0.5;
 
 /// By which change of the anchor, as a logarithm, a policy that knows nothing is e times less likely to want it.
 const RELUCTANCE: f64 = 0.2;
-
-/// The factor 1.
-const AT_ANCHOR: usize = 8;
 
 /// What an episode's violations, cost and churn were, for figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -1,0 +1,49 @@
+//! Whoever follows the leading rule and learns nothing: what a policy is worth beyond its anchor is the difference.
+
+use kisim::autoscaler::AutoscalerError;
+use kisim::control::{Autoscaler, Decision, View};
+use kisim::prepared::Prepared;
+use kisim::run::RunError;
+
+use crate::facts::Facts;
+use crate::history::History;
+use crate::scale_free::{AT_ANCHOR, ScaleFree};
+
+/// Always wants what the rule wants that would have been cheapest so far.
+#[derive(Clone, Debug)]
+pub struct Follower {
+    name: String,
+    eyes: ScaleFree,
+}
+
+impl Follower {
+    /// For runs of `prepared`.
+    ///
+    /// # Errors
+    /// If the pool's capacity cannot be measured.
+    pub fn new(prepared: &Prepared, name: String) -> Result<Follower, AutoscalerError> {
+        Ok(Follower { name, eyes: ScaleFree::new(prepared, Facts::of(prepared)?) })
+    }
+
+    /// Lets it drive the run before the run, of which it remembers the load.
+    ///
+    /// # Errors
+    /// If that run cannot be played.
+    pub fn acquaint(&mut self, history: &History) -> Result<(), Box<RunError>> {
+        let initial = history.play(self)?;
+        self.eyes.begin_again(initial);
+        Ok(())
+    }
+}
+
+impl Autoscaler for Follower {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn decide(&mut self, view: &View<'_>) -> Decision {
+        self.eyes.observe(view);
+        // The first choice is to keep.
+        self.eyes.decide(view, &[1 + AT_ANCHOR as u32, 0, 0])
+    }
+}
