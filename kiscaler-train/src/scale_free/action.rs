@@ -3,6 +3,7 @@
 use kisim::control::{Decision, PoolView, Verdict, View};
 use kisim::fleet::Placement;
 
+use super::council::Council;
 use super::demand::Demand;
 use crate::facts::Facts;
 
@@ -83,11 +84,21 @@ impl Choices {
         &self.targets
     }
 
-    pub(super) fn decision(&self, facts: &Facts, view: &View<'_>, action: &[u32], demand: &Demand) -> Decision {
+    pub(super) fn decision(
+        &self,
+        facts: &Facts,
+        view: &View<'_>,
+        action: &[u32],
+        why: (&Demand, &Council),
+    ) -> Decision {
         let choice = |head: usize| action.get(head).map_or(0, |&c| (c as usize).min(HEADS[head] - 1));
         let pools = view.pools.iter().enumerate().map(|(number, pool)| {
             let (replicas, reason) = if number == facts.pool {
-                (self.targets[choice(0)], demand.reason(facts, choice(0).checked_sub(1).map(|c| FACTORS[c])))
+                let what = match choice(0).checked_sub(1) {
+                    Some(factor) => format!("{} × ({})", FACTORS[factor], why.1.describe(facts)),
+                    None => "as many as there are".to_owned(),
+                };
+                (self.targets[choice(0)], format!("{what}: {}", why.0.reason(facts)))
             } else if Some(number) == facts.bridge {
                 (self.bridge[choice(1)], format!("{:.0} % of the bridge", 100.0 * BRIDGE[choice(1)]))
             } else {

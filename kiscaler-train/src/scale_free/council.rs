@@ -83,6 +83,30 @@ struct Shadow {
     changes: f64,
 }
 
+impl Shadow {
+    fn new(initial: u32) -> Self {
+        Shadow { asked: [initial; LONGEST + 1], service: Service::default(), pods: 0.0, changes: 0.0 }
+    }
+
+    /// Meets a step of `load`; a pod serves once it has been wanted for a cold start of `lead` steps.
+    fn settle(&mut self, facts: &Facts, load: f64, lead: usize, compression: f64) {
+        let ready = self.asked[..=lead].iter().copied().min().unwrap_or(0);
+        self.service.serve(facts, load, ready, compression);
+        self.pods = MEMORY * self.pods + f64::from(self.asked[0]);
+        self.changes = MEMORY * self.changes + f64::from(self.asked[0].abs_diff(self.asked[1]));
+    }
+
+    fn ask(&mut self, pods: u32) {
+        self.asked.copy_within(..LONGEST, 1);
+        self.asked[0] = pods;
+    }
+
+    /// What it has cost so far, in pods for a step; `late` and `change` are what a late request and a change cost.
+    fn cost(&self, late: f64, change: f64) -> f64 {
+        late * self.service.late + self.pods + change * self.changes
+    }
+}
+
 /// All rules and who leads.
 #[derive(Clone, Debug)]
 pub(super) struct Council {
@@ -121,9 +145,8 @@ fn explained(outcomes: &[f64; COMPRESSIONS.len()], late: f64) -> f64 {
 
 impl Council {
     pub(super) fn new(facts: &Facts, initial: u32) -> Self {
-        let shadow = Shadow { asked: [initial; LONGEST + 1], service: Service::default(), pods: 0.0, changes: 0.0 };
         Council {
-            shadows: vec![shadow; RULES],
+            shadows: vec![Shadow::new(initial); RULES],
             lead: (facts.cold_start_steps().ceil() as usize).min(LONGEST),
             own: Service::default(),
             arrived: 0.0,
@@ -160,11 +183,7 @@ impl Council {
         self.arrived = MEMORY * self.arrived + arrivals;
         self.late = MEMORY * self.late + late * arrivals;
         for shadow in &mut self.shadows {
-            // A pod serves once it has been wanted for a cold start.
-            let ready = shadow.asked[..=self.lead].iter().copied().min().unwrap_or(0);
-            shadow.service.serve(facts, load, ready, compression);
-            shadow.pods = MEMORY * shadow.pods + f64::from(shadow.asked[0]);
-            shadow.changes = MEMORY * shadow.changes + f64::from(shadow.asked[0].abs_diff(shadow.asked[1]));
+            shadow.settle(facts, load, self.lead, compression);
         }
         self.weight = MEMORY * self.weight + 1.0;
     }
@@ -191,7 +210,7 @@ impl Council {
         let change = wish.churn / wish.cost;
         let handicap = PRIOR.0 * PRIOR.1 * demand.mean();
         for (rule, (cost, shadow)) in self.costs.iter_mut().zip(&self.shadows).enumerate() {
-            let own = late * shadow.service.late + shadow.pods + change * shadow.changes;
+            let own = shadow.cost(late, change);
             *cost = (own + if rule == FIRST { 0.0 } else { handicap }) / (self.weight + PRIOR.0);
         }
         let best = (0..RULES).min_by(|&a, &b| self.costs[a].total_cmp(&self.costs[b])).unwrap_or(FIRST);
@@ -219,12 +238,21 @@ impl Council {
                     // Just below what one pod takes, so that a factor of 1 asks for one.
                     let load = (factor * expected.max(highest) + to_drain).max(0.999 * facts.takes(1));
                     self.loads[rule] = load;
-                    let shadow = &mut self.shadows[rule];
-                    shadow.asked.copy_within(..LONGEST, 1);
-                    shadow.asked[0] = facts.pods_for(load).clamp(min, max);
+                    self.shadows[rule].ask(facts.pods_for(load).clamp(min, max));
                 }
             }
         }
+    }
+
+    /// The leading rule, for people.
+    pub(super) fn describe(&self, facts: &Facts) -> String {
+        let (reach, headroom, wary) = self.leader();
+        let what = match (REACHES[reach], wary) {
+            (0, 0) => "what is expected".to_owned(),
+            (0, _) => "what is expected, and its error".to_owned(),
+            (steps, _) => format!("what {:.0} s held or is expected", steps as f64 * facts.step_s),
+        };
+        format!("{what} × {}", HEADROOMS[headroom])
     }
 
     /// The load that the leader wants to be able to take.

@@ -216,16 +216,12 @@ impl Demand {
         self.backlog / (facts.saturation * facts.cold_start_s.max(facts.step_s))
     }
 
-    /// Why `factor` times the anchor, for people.
-    pub(super) fn reason(&self, facts: &Facts, factor: Option<f64>) -> String {
-        let what = match factor {
-            Some(factor) => format!("{factor} times what is expected"),
-            None => "as many as there are".to_owned(),
-        };
+    /// What is expected and what waits, for people.
+    pub(super) fn reason(&self, facts: &Facts) -> String {
         let rate = self.best.says.max(0.0) * facts.saturation;
         match self.model {
-            Some(model) => format!("{what}: {rate:.0} requests/s by {model}, {:.0} waiting", self.waiting),
-            None => format!("{what}: nothing is expected yet"),
+            Some(model) => format!("{rate:.0} requests/s expected by {model}, {:.0} waiting", self.waiting),
+            None => "nothing is expected yet".to_owned(),
         }
     }
 }

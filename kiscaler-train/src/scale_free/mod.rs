@@ -153,6 +153,6 @@ impl ScaleFree {
             let hold = || Verdict::Hold { reason: "no data of the arrival rate yet".to_owned() };
             return Decision { pools: view.pools.iter().map(|_| hold()).collect(), placement: None };
         }
-        self.choices.decision(&self.facts, view, action, &self.demand)
+        self.choices.decision(&self.facts, view, action, (&self.demand, &self.council))
     }
 }
