@@ -51,7 +51,7 @@ pub struct DistributionConfig {
     pub acquainted: f64,
     /// Share of services with a pool of CPU pods.
     pub bridges: f64,
-    /// Factor on what a late request costs, to the teacher: it knows what comes and needs no reserve, its pupils do.
+    /// Factor on what a late request costs, to the teacher.
     pub caution: f64,
 }
 
