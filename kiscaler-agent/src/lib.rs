@@ -7,11 +7,20 @@
 //! | what decisions are made with | [`plan`] | the simulator and policies; no clock, no network |
 //! | decisions | [`control`] | the same |
 //! | what is seen | [`metrics`] | HTTP |
+//! | the cluster | [`cluster`], [`leader`] | the Kubernetes API |
+//! | the agent at work | [`run`], [`observe`], [`backoff`], [`shutdown`] | all of these |
+//! | the command | [`cli`] | everything; it prints, the library does not |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod api;
+pub mod backoff;
 pub mod cli;
+pub mod cluster;
 pub mod control;
+pub mod leader;
 pub mod metrics;
+pub mod observe;
 pub mod plan;
+pub mod run;
+pub mod shutdown;

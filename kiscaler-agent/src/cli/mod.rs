@@ -2,7 +2,9 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command prints")]
 
+mod connect;
 mod crd;
+mod run;
 
 use std::process::ExitCode;
 
@@ -27,12 +29,15 @@ enum Command {
     /// Print the definition of the custom resource KIScaler
     #[command(after_help = "Example:\n  kiscaler-agent crd | kubectl apply -f -")]
     Crd,
+    /// Run the agent, in the cluster or from anywhere with a kubeconfig
+    Run(run::RunArgs),
 }
 
 /// Runs the command; 2 where it could not do what it was asked for.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crd => crd::main(),
+        Command::Run(args) => run::main(args),
     };
     match outcome {
         Ok(code) => code,

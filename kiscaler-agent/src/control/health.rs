@@ -25,7 +25,7 @@ pub struct HealthRules {
 #[derive(Clone, Debug)]
 pub struct Health {
     rules: HealthRules,
-    /// When each pod was last scraped with success, and with none since where `None` follows.
+    /// When each pod was last scraped, while no later scrape failed.
     last: BTreeMap<u64, SimTime>,
     first: Option<SimTime>,
     newest: Option<SimTime>,
@@ -35,6 +35,11 @@ impl Health {
     /// Of which nothing is known yet.
     pub fn new(rules: HealthRules) -> Self {
         Health { rules, last: BTreeMap::new(), first: None, newest: None }
+    }
+
+    /// Takes over what another saw under other rules.
+    pub fn inherit(&mut self, before: Health) {
+        (self.last, self.first, self.newest) = (before.last, before.first, before.newest);
     }
 
     /// Takes in what was scraped.

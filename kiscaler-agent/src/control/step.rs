@@ -14,6 +14,7 @@ use super::gate::{Gate, Limited};
 use super::health::{Health, HealthRules};
 use super::reason::Reason;
 use crate::api::KIScalerSpec;
+use crate::metrics::Found;
 use crate::plan::{Decider, Observation, Plan};
 
 /// The guards of a loop.
@@ -123,6 +124,8 @@ pub struct Loop {
     health: Option<Health>,
     rules: Rules,
     last: Option<SimTime>,
+    /// What was wrong with the metrics of the last round.
+    found: Vec<Found>,
 }
 
 impl Loop {
@@ -142,12 +145,32 @@ impl Loop {
             gates,
             rules,
             last: None,
+            found: Vec::new(),
         }
     }
 
     /// Who decides.
     pub fn decider(&self) -> &Decider {
         &self.decider
+    }
+
+    /// What decisions are made of.
+    pub fn prepared(&self) -> &Arc<Prepared> {
+        &self.prepared
+    }
+
+    /// Takes over what another loop of the same pools saw.
+    pub fn inherit(&mut self, before: Loop) {
+        self.window = before.window;
+        self.last = before.last;
+        if let (Some(own), Some(before)) = (&mut self.health, before.health) {
+            own.inherit(before);
+        }
+    }
+
+    /// Notes what was wrong with metrics, for the sentence about a hold.
+    pub fn note_findings(&mut self, found: Vec<Found>) {
+        self.found = found;
     }
 
     /// What the policy saw at the last decision.
@@ -193,7 +216,8 @@ impl Loop {
             let message = format!("the replicas of pool {} were set to 0 by somebody else", pool.name);
             self.held(inputs, Reason::Disabled, message)
         } else if let Some((reason, message)) = metrics.clone() {
-            self.held(inputs, reason, message)
+            let detail = self.found.first().map_or(String::new(), |f| format!("; {}: {}", f.pod, f.detail));
+            self.held(inputs, reason, message + &detail)
         } else if let Some(what) = &unseen {
             match &instead {
                 Some((name, decision)) => {

@@ -109,6 +109,6 @@ pub struct Wanted {
 }
 
 /// The time in nanoseconds since 1970, which is how times of samples and decisions are told.
-pub fn unix_time(timestamp: jiff::Timestamp) -> SimTime {
+pub fn unix_time(timestamp: k8s_openapi::jiff::Timestamp) -> SimTime {
     SimTime::from_nanos(u64::try_from(timestamp.as_nanosecond()).unwrap_or(0))
 }

@@ -1,0 +1,241 @@
+//! The scale subresource: reading it when it changed, and applying a number of replicas to it.
+
+use std::time::Duration;
+
+use k8s_openapi::api::autoscaling::v1::Scale;
+use kube::api::{Patch, PatchParams};
+use kube::core::{DynamicObject, Selector};
+use kube::{Api, Client};
+use serde_json::json;
+
+use super::scalers::Entry;
+use crate::api::{FIELD_MANAGER, KIScaler, OnConflict, ScaleTargetRef};
+use crate::cluster::{Cluster, Table, TargetKind, parse_selector};
+use crate::control::{Obstacle, Reason};
+use crate::leader::{GivenUp, Permit};
+
+/// How long the API may take to say what a target's scale is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A target's scale, as last read.
+#[derive(Clone, Debug)]
+pub struct ScaleState {
+    /// The target's UID.
+    pub uid: String,
+    /// The version it was read at.
+    pub version: String,
+    /// Replicas that are asked for.
+    pub replicas: u32,
+    /// Which pods are its.
+    pub selector: Selector,
+}
+
+fn obstacle(reason: Reason, message: String) -> Obstacle {
+    Obstacle { reason, message }
+}
+
+fn describe(reference: &ScaleTargetRef) -> String {
+    format!("{} {}", reference.kind, reference.name)
+}
+
+/// Reads the scale of a target, unless `known` is what it still is.
+///
+/// # Errors
+/// There is no such target, it has no scale, or the API does not say.
+pub async fn read(
+    client: &Client,
+    cluster: &Cluster,
+    namespace: &str,
+    reference: &ScaleTargetRef,
+    known: Option<&ScaleState>,
+) -> Result<ScaleState, Obstacle> {
+    let what = describe(reference);
+    let kind = tokio::time::timeout(PATIENCE, cluster.targets.kind(reference)).await;
+    let kind = match kind {
+        Ok(Ok(kind)) => kind,
+        Ok(Err(error)) if is_absent(&error) => {
+            let message = format!("the API has no kind {} in {}", reference.kind, reference.api_version);
+            return Err(obstacle(Reason::NotScalable, message));
+        }
+        Ok(Err(error)) => return Err(obstacle(Reason::ApiUnavailable, error.to_string())),
+        Err(_) => return Err(unanswered(&what)),
+    };
+    let seen = kind.objects.get(namespace, &reference.name);
+    if let (Some(seen), Some(known)) = (&seen, known)
+        && seen.resource_version == known.version
+    {
+        return Ok(known.clone());
+    }
+    // Before the watch has told of all, only the API itself knows whether there is one.
+    if seen.is_none() && kind.objects.is_synced() {
+        return Err(obstacle(Reason::TargetMissing, format!("there is no {what}")));
+    }
+    let api = api(client, namespace, &kind);
+    match tokio::time::timeout(PATIENCE, api.get_scale(&reference.name)).await {
+        Ok(Ok(scale)) => state(&what, &scale),
+        Ok(Err(error)) if is_absent(&error) && seen.is_some() => {
+            Err(obstacle(Reason::NotScalable, format!("{what} has no scale subresource")))
+        }
+        Ok(Err(error)) if is_absent(&error) => Err(obstacle(Reason::TargetMissing, format!("there is no {what}"))),
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+            Err(obstacle(Reason::ApiUnavailable, status.message.clone()))
+        }
+        Ok(Err(error)) => Err(obstacle(Reason::ApiUnavailable, format!("the scale of {what}: {error}"))),
+        Err(_) => Err(unanswered(&what)),
+    }
+}
+
+fn unanswered(what: &str) -> Obstacle {
+    obstacle(Reason::ApiUnavailable, format!("the scale of {what}: no answer within {PATIENCE:?}"))
+}
+
+fn api(client: &Client, namespace: &str, kind: &TargetKind) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &kind.resource)
+}
+
+fn is_absent(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code == 404,
+        kube::Error::Discovery(_) => true,
+        _ => false,
+    }
+}
+
+fn state(what: &str, scale: &Scale) -> Result<ScaleState, Obstacle> {
+    let selector = scale.status.as_ref().and_then(|s| s.selector.clone()).unwrap_or_default();
+    if selector.is_empty() {
+        // Its pods would be all of the namespace's.
+        let message = format!("the scale of {what}: found no selector, expected one");
+        return Err(obstacle(Reason::NotScalable, message));
+    }
+    let selector = parse_selector(&selector)
+        .map_err(|error| obstacle(Reason::NotScalable, format!("the scale of {what}: {error}")))?;
+    Ok(ScaleState {
+        uid: scale.metadata.uid.clone().unwrap_or_default(),
+        version: scale.metadata.resource_version.clone().unwrap_or_default(),
+        replicas: scale.spec.as_ref().and_then(|s| s.replicas).and_then(|r| u32::try_from(r).ok()).unwrap_or(0),
+        selector,
+    })
+}
+
+/// Why a number of replicas was not set.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Another field manager owns it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The API refused.
+    #[error("{0}")]
+    Refused(String),
+    /// The API could not be reached, or the right to write was at its end.
+    #[error("{0}")]
+    Unanswered(String),
+}
+
+impl WriteError {
+    /// In one word.
+    pub fn reason(&self) -> Reason {
+        match self {
+            WriteError::Conflict(_) => Reason::Conflict,
+            WriteError::Refused(_) => Reason::WriteRefused,
+            WriteError::Unanswered(_) => Reason::ApiUnavailable,
+        }
+    }
+
+    /// Its name in metrics.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            WriteError::Conflict(_) => "conflict",
+            WriteError::Refused(_) => "refused",
+            WriteError::Unanswered(_) => "unanswered",
+        }
+    }
+}
+
+impl From<GivenUp> for WriteError {
+    fn from(error: GivenUp) -> Self {
+        WriteError::Unanswered(error.to_string())
+    }
+}
+
+/// Applies `replicas` to a target's scale subresource, and to nothing else, as the field manager `kiscaler`.
+///
+/// # Errors
+/// Another manager owns the number (and the spec does not say to take it), or the API does not do it.
+pub async fn write(
+    client: &Client,
+    cluster: &Cluster,
+    (namespace, reference): (&str, &ScaleTargetRef),
+    replicas: u32,
+    on_conflict: OnConflict,
+    permit: Permit,
+) -> Result<ScaleState, WriteError> {
+    let kind = permit.spend(cluster.targets.kind(reference)).await?;
+    let kind = kind.map_err(|e| WriteError::Unanswered(e.to_string()))?;
+    let patch = json!({
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {"name": reference.name, "namespace": namespace},
+        "spec": {"replicas": replicas},
+    });
+    let mut parameters = PatchParams::apply(FIELD_MANAGER);
+    parameters.force = on_conflict == OnConflict::Force;
+    let api = api(client, namespace, &kind);
+    match permit.spend(api.patch_scale(&reference.name, &parameters, &Patch::Apply(&patch))).await? {
+        Ok(scale) => state(&describe(reference), &scale).map_err(|o| WriteError::Refused(o.message)),
+        Err(kube::Error::Api(status)) if status.code == 409 => Err(WriteError::Conflict(status.message.clone())),
+        Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => {
+            Err(WriteError::Refused(format!("{} ({})", status.message, status.code)))
+        }
+        Err(error) => Err(WriteError::Unanswered(error.to_string())),
+    }
+}
+
+/// Who else scales a target, if anybody does: a HorizontalPodAutoscaler, a ScaledObject, or a KIScaler that was there
+/// before this one.
+pub fn foreign_owner(
+    cluster: &Cluster,
+    scalers: &Table<Entry>,
+    scaler: &KIScaler,
+    reference: &ScaleTargetRef,
+) -> Option<String> {
+    let namespace = scaler.home();
+    let named = |kind: &str, names: Vec<String>| names.first().map(|name| format!("{kind} {name}"));
+    let names = |table: &Table<crate::cluster::Owned>| -> Vec<String> {
+        table.select(namespace, |owned| owned.is(reference)).into_iter().map(|(name, _)| name).collect()
+    };
+    // KEDA scales through an HPA of its own: the ScaledObject is the one to name.
+    named("ScaledObject", names(&cluster.scaled_objects))
+        .or_else(|| named("HorizontalPodAutoscaler", names(&cluster.hpas)))
+        .or_else(|| named("KIScaler", older_scalers(scalers, scaler, reference)))
+}
+
+/// KIScalers of the same target that come before `scaler`: the oldest owns it; of the same age, the first by name.
+fn older_scalers(scalers: &Table<Entry>, scaler: &KIScaler, reference: &ScaleTargetRef) -> Vec<String> {
+    let rank = |scaler: &KIScaler| {
+        let created = scaler.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        (created, scaler.metadata.name.clone())
+    };
+    let own = rank(scaler);
+    let scales = |entry: &Entry| match entry {
+        Entry::Valid(other) => {
+            other.metadata.name != scaler.metadata.name
+                && other.spec.pools.by_name().any(|(_, pool)| pool.scale_target_ref == *reference)
+                && rank(other) < own
+        }
+        Entry::Invalid(_) => false,
+    };
+    scalers.select(scaler.home(), scales).into_iter().map(|(name, _)| name).collect()
+}
+
+/// Why the targets of `scaler` may not be scaled, whatever their state.
+pub fn blockers(cluster: &Cluster, scalers: &Table<Entry>, scaler: &KIScaler) -> Option<Obstacle> {
+    for (_, pool) in scaler.spec.pools.by_name() {
+        let reference = &pool.scale_target_ref;
+        if let Some(owner) = foreign_owner(cluster, scalers, scaler, reference) {
+            let message = format!("{} is scaled by {owner} already", describe(reference));
+            return Some(obstacle(Reason::TargetOwned, message));
+        }
+    }
+    scaler.is_paused().then(|| obstacle(Reason::Paused, format!("annotation {}", crate::api::PAUSED_ANNOTATION)))
+}
