@@ -206,13 +206,12 @@ mod tests {
         let notice = Notice::new(move |_, _| {
             counter.fetch_add(1, Ordering::Relaxed);
         });
-        tokio::time::pause();
         let extract = |map: &ConfigMap| Some(map.name_any());
         keep(futures::stream::iter(events), Arc::clone(&table), extract, "configmaps", notice).await;
         (table, failures.load(Ordering::Relaxed))
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn objects_come_and_go_and_a_new_list_replaces_the_old() {
         let (table, _) = after(vec![
             Ok(Event::Init),
@@ -240,7 +239,7 @@ mod tests {
         assert_eq!((names(&table), failures, table.is_synced()), (vec!["a".to_owned()], 2, true));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_resource_that_is_not_installed_has_no_objects() {
         let status = Status { code: 404, ..Status::default() };
         let unknown = watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)));

@@ -325,19 +325,19 @@ mod tests {
             let round = take(body, &mut Sampler::new(NEEDS, &[]));
             (round.scrape.pods.len(), round.found.iter().map(|f| f.finding).collect::<Vec<_>>())
         };
-        let requests: (&str, &[(f64, &str)]) = ("istio_requests_total", &[(100.0, "10")]);
-        let queued: (&str, &[(f64, &str)]) = ("nv_inference_pending_request_count", &[(100.0, "0")]);
-        let busy: (&str, &[(f64, &str)]) = ("DCGM_FI_DEV_GPU_UTIL", &[(100.0, "50")]);
+        let requests: (&str, &[(f64, &str)]) = ("istio_requests_total", &[(1000.0, "10")]);
+        let queued: (&str, &[(f64, &str)]) = ("nv_inference_pending_request_count", &[(1000.0, "0")]);
+        let busy: (&str, &[(f64, &str)]) = ("DCGM_FI_DEV_GPU_UTIL", &[(1000.0, "50")]);
         assert_eq!(findings(&body(&[requests, queued, busy])), (1, vec![]));
         assert_eq!(findings(&body(&[requests, queued])), (0, vec![Finding::Partial]));
         assert_eq!(
-            findings(&body(&[requests, queued, ("DCGM_FI_DEV_GPU_UTIL", &[(100.0, "NaN")])])),
+            findings(&body(&[requests, queued, ("DCGM_FI_DEV_GPU_UTIL", &[(1000.0, "NaN")])])),
             (0, vec![Finding::NotANumber])
         );
         assert_eq!(findings(&body(&[])), (0, vec![Finding::Missing]));
-        assert_eq!(findings(&body(&[("up", &[(100.0, "0")])])), (0, vec![Finding::Unreachable]));
+        assert_eq!(findings(&body(&[("up", &[(1000.0, "0")])])), (0, vec![Finding::Unreachable]));
         // A GPU's last word from before the exporter died does not count for ever.
-        let old = body(&[requests, queued, ("DCGM_FI_DEV_GPU_UTIL", &[(-60.0, "50")])]);
+        let old = body(&[requests, queued, ("DCGM_FI_DEV_GPU_UTIL", &[(870.0, "50")])]);
         assert_eq!(findings(&old), (0, vec![Finding::Partial]));
     }
 

@@ -130,7 +130,8 @@ mod tests {
     fn gpus_are_averaged_and_no_series_is_no_value() {
         let two =
             reading("DCGM_FI_DEV_GPU_UTIL{gpu=\"0\"} 50\nDCGM_FI_DEV_GPU_UTIL{gpu=\"1\"} 70\nnv_gpu_utilization 0.1\n");
-        assert_eq!(two.value(Quantity::Utilization), Ok(Some(0.6)));
+        let utilization = two.value(Quantity::Utilization).unwrap().unwrap();
+        assert!((utilization - 0.6).abs() < 1e-12, "{utilization}");
         assert_eq!(two.value(Quantity::Queued), Ok(None));
         assert_eq!(reading("nv_gpu_utilization NaN").value(Quantity::Utilization), Err(NotANumber));
         assert!(reading("something_else 1").is_empty());

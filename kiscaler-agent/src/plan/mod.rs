@@ -192,7 +192,7 @@ pub(crate) mod testing {
         let text = format!(
             "apiVersion: kiscaler.dev/v1alpha1\nkind: KIScaler\nmetadata: {{name: triton, namespace: default}}\nspec:\n  \
              pools:\n    gpu:\n      scaleTargetRef: {{name: triton}}\n      maxReplicas: 8\n      \
-             profile: {{name: bert-large-trt-fp16-seq128-t4}}\n  policy: {{baseline: '{baseline}'}}\n  \
+             profile: {{name: bert-large-trt-fp16-seq128-t4}}\n      batcher: {{maxBatch: 32}}\n  policy: {{baseline: '{baseline}'}}\n  \
              slo: {{latency: 250ms}}\n  metrics: {{preset: Triton, direct: {{endpoints: ['http://{{ip}}/metrics']}}}}\n"
         );
         KIScaler::parse(&text, "test").unwrap()

@@ -196,6 +196,7 @@ mod tests {
     fn a_profile_of_ones_own_is_read_from_its_text() {
         let mut own = scaler("hpa:60");
         own.spec.pools.gpu.profile.name = None;
+        own.spec.pools.gpu.batcher.max_batch = None;
         let text = "name='mine'\nhardware='gpu'\nmax_batch=8\nlatency_ms=[[1,2.0],[8,4.0]]";
         let texts = ProfileTexts::from([("gpu", text.to_owned())]);
         let scenario = scenario(&own, &texts, &BTreeMap::new()).unwrap();
