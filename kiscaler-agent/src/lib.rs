@@ -7,8 +7,9 @@
 //! | what decisions are made with | [`plan`] | the simulator and policies; no clock, no network |
 //! | decisions | [`control`] | the same |
 //! | what is seen | [`metrics`] | HTTP |
+//! | what was seen, kept | [`recording`] | files' contents |
 //! | the cluster | [`cluster`], [`leader`] | the Kubernetes API |
-//! | the agent at work | [`run`], [`observe`], [`backoff`], [`shutdown`] | all of these |
+//! | the agent at work | [`run`], [`observe`], [`preflight`], [`backoff`], [`shutdown`] | all of these |
 //! | the command | [`cli`] | everything; it prints, the library does not |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -22,5 +23,7 @@ pub mod leader;
 pub mod metrics;
 pub mod observe;
 pub mod plan;
+pub mod preflight;
+pub mod recording;
 pub mod run;
 pub mod shutdown;

@@ -82,7 +82,7 @@ pub const PAUSED_ANNOTATION: &str = "kiscaler.dev/paused";
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("!has(self.pools.cpu) || self.pools.cpu.scaleTargetRef != self.pools.gpu.scaleTargetRef")
+    validation = Rule::new("!has(self.pools.cpu) || self.pools.cpu.scaleTargetRef.name != self.pools.gpu.scaleTargetRef.name || self.pools.cpu.scaleTargetRef.kind != self.pools.gpu.scaleTargetRef.kind")
         .message("pools.cpu.scaleTargetRef: found the gpu pool's target, expected another"),
     validation = Rule::new("!has(self.fallback) || self.fallback != '' ")
         .message("fallback: found nothing, expected Hold or a baseline such as hpa:60")

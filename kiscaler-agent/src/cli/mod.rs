@@ -2,8 +2,11 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command prints")]
 
+mod check;
 mod connect;
 mod crd;
+mod record;
+mod replay;
 mod run;
 
 use std::process::ExitCode;
@@ -29,6 +32,12 @@ enum Command {
     /// Print the definition of the custom resource KIScaler
     #[command(after_help = "Example:\n  kiscaler-agent crd | kubectl apply -f -")]
     Crd,
+    /// Look at everything that a KIScaler needs, before it runs
+    Check(check::CheckArgs),
+    /// Keep what decisions would be made of, in a file
+    Record(record::RecordArgs),
+    /// Say what would have been decided by a recording
+    Replay(replay::ReplayArgs),
     /// Run the agent, in the cluster or from anywhere with a kubeconfig
     Run(run::RunArgs),
 }
@@ -37,6 +46,9 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crd => crd::main(),
+        Command::Check(args) => check::main(&args),
+        Command::Record(args) => record::main(&args),
+        Command::Replay(args) => replay::main(&args),
         Command::Run(args) => run::main(args),
     };
     match outcome {

@@ -83,6 +83,8 @@ pub(crate) fn main(args: RunArgs) -> Result<ExitCode> {
             identity,
             address,
             observations: !args.no_observation_metrics,
+            record: None,
+            only_shadow: false,
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = options.identity, "starting");
         let (stopper, stopped) = stop();
@@ -97,7 +99,7 @@ pub(crate) fn main(args: RunArgs) -> Result<ExitCode> {
 }
 
 /// Host and process, and something that no other process of that number had.
-fn identity() -> String {
+pub(crate) fn identity() -> String {
     let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
     let host = host.or_else(|| std::fs::read_to_string("/etc/hostname").ok()).unwrap_or_else(|| "agent".to_owned());
     let nanos = k8s_openapi::jiff::Timestamp::now().as_nanosecond();
@@ -117,7 +119,7 @@ async fn signalled() {
 }
 
 /// Logs go to standard error; `RUST_LOG` says which.
-fn log(format: LogFormat) {
+pub(crate) fn log(format: LogFormat) {
     use std::io::IsTerminal as _;
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));

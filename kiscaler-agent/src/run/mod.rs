@@ -22,16 +22,18 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use artifacts::{Artifact, ArtifactError, Artifacts, Holder};
-pub use scale::{ScaleState, blockers, foreign_owner};
+pub use scale::{ScaleState, blockers, foreign_owner, read as read_scale};
 pub use scalers::{Entry, files, watch};
 pub use setup::{Setup, SetupError, setup};
 pub use source::{Clients, Source};
 
 use crate::api::FIELD_MANAGER;
 use crate::cluster::{Cluster, Key, Notice, Table};
+use crate::control::Inputs;
 use crate::leader::{Leadership, Timing};
 use crate::observe::{Readiness, ServerError, Telemetry, serve};
 use crate::shutdown::Stop;
@@ -54,6 +56,10 @@ pub struct Options {
     pub address: Option<SocketAddr>,
     /// Whether observations are among the metrics: one series a feature and KIScaler.
     pub observations: bool,
+    /// Where everything that decisions are made of goes, too.
+    pub record: Option<mpsc::Sender<Inputs>>,
+    /// Whether nothing is scaled, whatever a spec says.
+    pub only_shadow: bool,
 }
 
 /// What all workers share.
@@ -69,6 +75,8 @@ pub(crate) struct Context {
     /// Whether KIScalers are objects in the API, which have a status and Events.
     pub(crate) in_api: bool,
     pub(crate) observations: bool,
+    pub(crate) record: Option<mpsc::Sender<Inputs>>,
+    pub(crate) only_shadow: bool,
 }
 
 /// Runs until `stop`.
@@ -108,6 +116,8 @@ pub async fn run(client: Client, options: Options, mut stop: Stop) -> Result<(),
         recorder: Recorder::new(client.clone(), reporter),
         in_api,
         observations: options.observations,
+        record: options.record.clone(),
+        only_shadow: options.only_shadow,
         client: client.clone(),
     });
     let campaign = options.lease.clone().map(|(namespace, name)| {

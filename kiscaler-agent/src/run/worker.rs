@@ -217,7 +217,12 @@ impl Worker {
             context.telemetry.observed(own, &observation);
         }
         let mut report = deciding.report(&outcome);
-        let acts = scaler.spec.mode == Mode::Active && !outcome.reason.holds() && outcome.changes();
+        if let Some(record) = &context.record {
+            // A recorder that is gone is at its end.
+            let _ = record.send(inputs).await;
+        }
+        let acts =
+            scaler.spec.mode == Mode::Active && !context.only_shadow && !outcome.reason.holds() && outcome.changes();
         // Whoever does not lead decides along, so that it knows the past when its time comes.
         if acts && context.leadership.permit().is_some() {
             if let Err(error) = self.act(scaler, &outcome, &pods).await {

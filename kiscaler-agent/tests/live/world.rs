@@ -120,7 +120,7 @@ impl World {
     }
 
     pub fn replicas(&self, name: &str) -> Result<i32> {
-        Ok(self.deployment(name)?.spec.and_then(|s| s.replicas).unwrap_or(-1))
+        Ok(self.deployment(name)?.spec.replicas.unwrap_or(-1))
     }
 
     pub fn ready(&self, name: &str) -> Result<i32> {
