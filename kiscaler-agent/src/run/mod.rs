@@ -175,7 +175,7 @@ async fn supervise(context: &Arc<Context>, readiness: &Readiness) {
                 match workers.get(&key) {
                     Some((sender, running)) if !running.0.is_finished() => {
                         sender.send_if_modified(|known| {
-                            let other = !Arc::ptr_eq(known, &entry);
+                            let other = !known.is_like(&entry);
                             if other {
                                 *known = entry;
                             }

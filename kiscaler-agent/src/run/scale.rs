@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use k8s_openapi::api::autoscaling::v1::Scale;
-use kube::api::{Patch, PatchParams};
-use kube::core::{DynamicObject, Selector};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::core::{DynamicObject, Selector, Status};
 use kube::{Api, Client};
 use serde_json::json;
 
@@ -160,6 +161,10 @@ impl From<GivenUp> for WriteError {
 
 /// Applies `replicas` to a target's scale subresource, and to nothing else, as the field manager `kiscaler`.
 ///
+/// A number that nobody ever applied or updated (the API server's own default) has no owner, and yet a first apply to a
+/// scale subresource conflicts with one that it calls `before-first-apply`. Such a number is taken, on condition that the
+/// object is still as it was when it was seen to have no owner.
+///
 /// # Errors
 /// Another manager owns the number (and the spec does not say to take it), or the API does not do it.
 pub async fn write(
@@ -172,23 +177,81 @@ pub async fn write(
 ) -> Result<ScaleState, WriteError> {
     let kind = permit.spend(cluster.targets.kind(reference)).await?;
     let kind = kind.map_err(|e| WriteError::Unanswered(e.to_string()))?;
-    let patch = json!({
+    let api = api(client, namespace, &kind);
+    permit.spend(apply_scale(&api, (namespace, reference), replicas, on_conflict)).await?
+}
+
+async fn apply_scale(
+    api: &Api<DynamicObject>,
+    (namespace, reference): (&str, &ScaleTargetRef),
+    replicas: u32,
+    on_conflict: OnConflict,
+) -> Result<ScaleState, WriteError> {
+    let mut patch = json!({
         "apiVersion": "autoscaling/v1",
         "kind": "Scale",
         "metadata": {"name": reference.name, "namespace": namespace},
         "spec": {"replicas": replicas},
     });
+    let name = &reference.name;
     let mut parameters = PatchParams::apply(FIELD_MANAGER);
     parameters.force = on_conflict == OnConflict::Force;
-    let api = api(client, namespace, &kind);
-    match permit.spend(api.patch_scale(&reference.name, &parameters, &Patch::Apply(&patch))).await? {
-        Ok(scale) => state(&describe(reference), &scale).map_err(|o| WriteError::Refused(o.message)),
-        Err(kube::Error::Api(status)) if status.code == 409 => Err(WriteError::Conflict(status.message.clone())),
-        Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => {
-            Err(WriteError::Refused(format!("{} ({})", status.message, status.code)))
+    let first = api.patch_scale(name, &parameters, &Patch::Apply(&patch)).await;
+    let written = match first {
+        Err(kube::Error::Api(status)) if is_unowned(&status) => {
+            let metadata = api.get_metadata(name).await.map_err(failed)?.metadata;
+            if let Some(owner) = owner_of_replicas(&metadata) {
+                return Err(WriteError::Conflict(format!("{owner} owns .spec.replicas")));
+            }
+            patch["metadata"]["resourceVersion"] = json!(metadata.resource_version);
+            parameters.force = true;
+            api.patch_scale(name, &parameters, &Patch::Apply(&patch)).await
         }
-        Err(error) => Err(WriteError::Unanswered(error.to_string())),
+        other => other,
+    };
+    let scale = written.map_err(failed)?;
+    state(&describe(reference), &scale).map_err(|obstacle| WriteError::Refused(obstacle.message))
+}
+
+fn failed(error: kube::Error) -> WriteError {
+    match error {
+        kube::Error::Api(status) if status.code == 409 && has_managers(&status) => {
+            WriteError::Conflict(status.message.clone())
+        }
+        // The object changed in between: the next decision sees it as it is then.
+        kube::Error::Api(status) if status.code == 409 => WriteError::Unanswered(status.message.clone()),
+        kube::Error::Api(status) if status.code < 500 && status.code != 429 => {
+            WriteError::Refused(format!("{} ({})", status.message, status.code))
+        }
+        other => WriteError::Unanswered(other.to_string()),
     }
+}
+
+/// Causes of a conflict between field managers.
+fn conflicts(status: &Status) -> impl Iterator<Item = &str> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.filter(|cause| cause.reason == "FieldManagerConflict").map(|cause| cause.message.as_str())
+}
+
+fn has_managers(status: &Status) -> bool {
+    conflicts(status).next().is_some()
+}
+
+/// Whether the only conflict is with whatever was there before anybody applied anything.
+fn is_unowned(status: &Status) -> bool {
+    status.code == 409
+        && has_managers(status)
+        && conflicts(status).all(|message| message.contains("\"before-first-apply\""))
+}
+
+/// The manager of `.spec.replicas` other than ours, if there is one.
+fn owner_of_replicas(metadata: &ObjectMeta) -> Option<String> {
+    let owns = |fields: &ManagedFieldsEntry| {
+        fields.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some())
+    };
+    let others = metadata.managed_fields.iter().flatten().filter(|f| f.manager.as_deref() != Some(FIELD_MANAGER));
+    let owner = others.filter(|fields| owns(fields)).find_map(|fields| fields.manager.clone());
+    owner
 }
 
 /// Who else scales a target, if anybody does: a HorizontalPodAutoscaler, a ScaledObject, or a KIScaler that was there

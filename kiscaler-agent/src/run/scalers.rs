@@ -19,6 +19,21 @@ pub enum Entry {
     Invalid(String),
 }
 
+impl Entry {
+    /// Whether they ask for the same. What the agent itself wrote to an object's status is no reason to look at it again.
+    pub fn is_like(&self, other: &Entry) -> bool {
+        match (self, other) {
+            (Entry::Valid(one), Entry::Valid(other)) => {
+                let (a, b) = (&one.metadata, &other.metadata);
+                one.spec == other.spec
+                    && (&a.uid, a.generation, &a.annotations) == (&b.uid, b.generation, &b.annotations)
+            }
+            (Entry::Invalid(one), Entry::Invalid(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
 /// Follows the KIScalers in the API.
 pub fn watch(client: &Client, namespace: Option<&str>, notice: Notice) -> Arc<Table<Entry>> {
     let table = Arc::new(Table::default());

@@ -23,7 +23,7 @@ fn metrics_that_are_missing_stale_or_no_numbers_hold() -> Result<()> {
     world.scale("triton", json!({}))?;
     let _agent = world.agent("a", &["--no-leader-election"])?;
     world.until("a decision", SOON, || Ok(world.reason("triton")? == "Steady"))?;
-    let without = text("x", 100.0, 30, 1).lines().filter(|l| !l.starts_with("DCGM")).collect::<Vec<_>>().join("\n");
+    let without = text("", 100.0, 30, 1).lines().filter(|l| !l.starts_with("DCGM")).collect::<Vec<_>>().join("\n");
     let faults = [
         ("an error", Answer::Status(500), "answered 500"),
         ("no answer", Answer::Silence, "no answer"),
