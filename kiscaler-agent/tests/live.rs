@@ -9,6 +9,8 @@
 mod faults;
 #[path = "live/owners.rs"]
 mod owners;
+#[path = "live/prometheus.rs"]
+mod prometheus;
 #[path = "live/proxy.rs"]
 mod proxy;
 #[path = "live/scaling.rs"]

@@ -54,6 +54,7 @@ pub const PAUSED_ANNOTATION: &str = "kiscaler.dev/paused";
 /// assert_eq!(scaler.spec.pools.gpu.min_replicas, 1);
 /// # Ok::<(), kiscaler_agent::api::ParseError>(())
 /// ```
+#[allow(clippy::duplicated_attributes, reason = "columns have types, and several have the same")]
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "kiscaler.dev",

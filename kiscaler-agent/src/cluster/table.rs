@@ -106,9 +106,12 @@ impl<V> Table<V> {
     }
 }
 
-/// Hears of watches that fail: the resource, and what was said.
+/// What is done about a watch that failed: the resource, and what was said.
+type Hear = dyn Fn(&'static str, &watcher::Error) + Send + Sync;
+
+/// Hears of watches that fail.
 #[derive(Clone)]
-pub struct Notice(Arc<dyn Fn(&'static str, &watcher::Error) + Send + Sync>);
+pub struct Notice(Arc<Hear>);
 
 impl Notice {
     /// Calls `hear` at each failure.

@@ -216,7 +216,10 @@ impl Loop {
             let message = format!("the replicas of pool {} were set to 0 by somebody else", pool.name);
             self.held(inputs, Reason::Disabled, message)
         } else if let Some((reason, message)) = metrics.clone() {
-            let detail = self.found.first().map_or(String::new(), |f| format!("; {}: {}", f.pod, f.detail));
+            let detail = self.found.first().map_or(String::new(), |found| match found.pod.as_str() {
+                "" => format!("; {}", found.detail),
+                pod => format!("; {pod}: {}", found.detail),
+            });
             self.held(inputs, reason, message + &detail)
         } else if let Some(what) = &unseen {
             match &instead {

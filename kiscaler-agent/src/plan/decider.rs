@@ -63,7 +63,7 @@ impl Decider {
         let name = loaded.name.clone();
         match PolicyAutoscaler::new(&loaded.policy, prepared, cost_weight, name.clone()) {
             Ok(policy) => Ok(Decider::Policy(Box::new(policy), Arc::clone(loaded))),
-            Err(error) => Err(PlanError::Policy { name, error }),
+            Err(error) => Err(PlanError::Policy { name, error: Box::new(error) }),
         }
     }
 

@@ -37,17 +37,17 @@ pub enum PlanError {
     },
     /// The simulator's own checks.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(Box<ConfigError>),
     /// The baseline is none.
     #[error(transparent)]
-    Autoscaler(#[from] AutoscalerError),
+    Autoscaler(Box<AutoscalerError>),
     /// The checkpoint does not fit this version.
     #[error("checkpoint {name}: {refusal}")]
     Refused {
         /// Where it is.
         name: String,
         /// The first difference.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// The checkpoint does not have the digest that was asked for.
     #[error("policy.checkpoint.sha256: found {found} in {name}, expected {expected}")]
@@ -65,7 +65,7 @@ pub enum PlanError {
         /// Its name.
         name: String,
         /// Why not.
-        error: PolicyError,
+        error: Box<PolicyError>,
     },
     /// Metrics that the policy or baseline goes by have no source.
     #[error("metrics.preset: found {preset}, which has no metric of {what}, expected one that has: {name} goes by it")]
@@ -77,6 +77,18 @@ pub enum PlanError {
         /// Who needs it.
         name: String,
     },
+}
+
+impl From<ConfigError> for PlanError {
+    fn from(error: ConfigError) -> Self {
+        PlanError::Config(Box::new(error))
+    }
+}
+
+impl From<AutoscalerError> for PlanError {
+    fn from(error: AutoscalerError) -> Self {
+        PlanError::Autoscaler(Box::new(error))
+    }
 }
 
 impl PlanError {
@@ -177,7 +189,7 @@ pub fn load_policy(name: &str, bytes: &[u8], sha256: Option<&str>) -> Result<Loa
     if let Some(expected) = sha256.filter(|expected| *expected != digest) {
         return Err(PlanError::Digest { name: name.to_owned(), found: digest, expected: expected.to_owned() });
     }
-    let refused = |refusal| PlanError::Refused { name: name.to_owned(), refusal };
+    let refused = |refusal| PlanError::Refused { name: name.to_owned(), refusal: Box::new(refusal) };
     let checkpoint = Checkpoint::from_bytes(bytes).map_err(refused)?;
     let policy = Policy::new(&Arc::new(checkpoint)).map_err(refused)?;
     Ok(Loaded { name: name.to_owned(), sha256: digest, policy: Arc::new(policy) })

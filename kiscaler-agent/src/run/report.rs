@@ -180,7 +180,7 @@ fn compose(scaler: &KIScaler, report: &Report, before: Option<&KIScalerStatus>, 
     let same_numbers = before.is_some_and(|b| b.pools.as_ref().map(desired) == pools.as_ref().map(desired));
     let still = last.filter(|last| {
         let fresh = now.duration_since(last.time.0) < MESSAGE_AGE || last.message == shortened(&report.message);
-        last.reason == report.reason.name() && same_numbers && fresh
+        last.reason == report.reason.name() && same_numbers && fresh && is_like(&last.message, &report.message)
     });
     let last_decision = still.unwrap_or_else(|| LastDecision {
         time: Time(now),
@@ -193,9 +193,9 @@ fn compose(scaler: &KIScaler, report: &Report, before: Option<&KIScalerStatus>, 
         let former = before.and_then(|b| b.conditions.as_ref()?.iter().find(|c| c.type_ == kind.name()));
         let same = former.filter(|former| former.status == status);
         // As with decisions, numbers in a sentence are no reason to write it again.
-        let message = match same.filter(|former| former.reason == reason && same_numbers) {
-            Some(former) if !message.is_empty() => former.message.clone(),
-            _ => shortened(&message),
+        let message = match same.filter(|former| former.reason == reason && is_like(&former.message, &message)) {
+            Some(former) => former.message.clone(),
+            None => shortened(&message),
         };
         conditions.push(Condition {
             type_: kind.name().to_owned(),
@@ -213,6 +213,13 @@ fn compose(scaler: &KIScaler, report: &Report, before: Option<&KIScalerStatus>, 
         last_decision: Some(last_decision),
         conditions: Some(conditions),
     }
+}
+
+/// Whether two sentences differ in their numbers alone.
+fn is_like(written: &str, new: &str) -> bool {
+    let new = shortened(new);
+    let words = |text: &str| -> String { text.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect() };
+    words(written) == words(&new)
 }
 
 fn desired(pools: &PoolsStatus) -> [Option<(u32, u32)>; 2] {
@@ -302,7 +309,9 @@ mod tests {
         let first = compose(&scaler, &report(Reason::Steady, "by 31", 2), None, at(0));
         let second = compose(&scaler, &report(Reason::Steady, "by 33", 2), Some(&first), at(15));
         assert_eq!(first, second);
-        // The sentence is renewed now and then, and the number at once.
+        // The sentence is renewed now and then; at once where it is another one, or the number of replicas is.
+        let other = compose(&scaler, &report(Reason::Steady, "for 31", 2), Some(&first), at(15));
+        assert_eq!(other.last_decision.unwrap().message, "for 31");
         let old = compose(&scaler, &report(Reason::Steady, "by 33", 2), Some(&first), at(301));
         assert_eq!(old.last_decision.unwrap().message, "by 33");
         let more = compose(&scaler, &report(Reason::ScaleUp, "by 99", 4), Some(&first), at(15));

@@ -249,9 +249,9 @@ fn owner_of_replicas(metadata: &ObjectMeta) -> Option<String> {
     let owns = |fields: &ManagedFieldsEntry| {
         fields.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some())
     };
-    let others = metadata.managed_fields.iter().flatten().filter(|f| f.manager.as_deref() != Some(FIELD_MANAGER));
-    let owner = others.filter(|fields| owns(fields)).find_map(|fields| fields.manager.clone());
-    owner
+    let all = metadata.managed_fields.iter().flatten();
+    let others = all.filter(|fields| fields.manager.as_deref() != Some(FIELD_MANAGER));
+    others.filter(|fields| owns(fields)).find_map(|fields| fields.manager.clone())
 }
 
 /// Who else scales a target, if anybody does: a HorizontalPodAutoscaler, a ScaledObject, or a KIScaler that was there

@@ -27,7 +27,7 @@ fn shared() -> Result<Option<Arc<Cluster>>> {
     if let Some(cluster) = shared.upgrade() {
         return Ok(Some(cluster));
     }
-    let Some(cluster) = Cluster::start(3, Duration::from_secs(2))? else { return Ok(None) };
+    let Some(cluster) = Cluster::start(8, Duration::from_secs(2))? else { return Ok(None) };
     let crd = serde_json::to_string(&KIScaler::crd())?;
     cluster.kubectl(&["apply", "--server-side", "--filename", "-"], Some(&crd))?;
     let established = ["wait", "crd/kiscalers.kiscaler.dev", "--for=condition=Established", "--timeout=60s"];
@@ -261,6 +261,14 @@ impl World {
     }
 }
 
+impl Drop for World {
+    /// GPUs are few: whoever is done gives them back. Best effort, the cluster goes anyway.
+    fn drop(&mut self) {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let _ = self.wait_on(api.delete(&self.namespace, &Default::default()));
+    }
+}
+
 /// A client by a kubeconfig file.
 pub fn client(kubeconfig: &std::path::Path) -> Result<Client> {
     runtime().block_on(async {
@@ -336,6 +344,10 @@ impl Exporter {
             }
         });
         Ok(Exporter { port, state })
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     pub fn template(&self) -> String {
