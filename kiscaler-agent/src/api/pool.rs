@@ -44,7 +44,8 @@ pub struct PoolSpec {
     /// Most replicas.
     #[schemars(range(min = 1, max = 10000))]
     pub max_replicas: u32,
-    /// Whether minReplicas may be 0: requests then fail unless something holds them.
+    /// Whether minReplicas may be 0: requests then fail unless something holds them, and something else has to wake it, as
+    /// there is no pod whose metrics would say that requests come.
     #[serde(default)]
     pub scale_to_zero: bool,
     /// Most replicas that one decision adds; no limit where absent.

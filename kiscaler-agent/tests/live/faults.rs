@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use crate::proxy::Proxy;
@@ -200,4 +200,123 @@ fn somebody_who_sets_it_to_zero_is_heeded() -> Result<()> {
     let _agent = world.agent("a", &["--no-leader-election"])?;
     world.until("it to be seen", SOON, || Ok(world.reason("triton")? == "Disabled"))?;
     world.always("zero", Duration::from_secs(4), || Ok(world.replicas("triton")? == 0))
+}
+
+#[test]
+fn pods_that_crash_hold_what_there_is() -> Result<()> {
+    let Some(world) = World::new("crashing")? else { return Ok(()) };
+    world.deploy("triton")?;
+    world.exporter.set(Answer::Busy(50.0, 1));
+    world.scale("triton", json!({}))?;
+    let _agent = world.agent("a", &["--no-leader-election"])?;
+    world.until("a decision", SOON, || Ok(world.reason("triton")? == "Steady"))?;
+    // What a kubelet says of a container that keeps ending.
+    let pod = world.pods()?[0].name_any();
+    let crashed = json!({"status": {
+        "conditions": [
+            {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "ContainersReady", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+        ],
+        "containerStatuses": [{
+            "name": "serve", "image": "none", "imageID": "", "ready": false, "restartCount": 5,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        }],
+    }});
+    let api: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(world.client.clone(), "crashing");
+    world.wait_on(api.patch_status(&pod, &PatchParams::default(), &Patch::Merge(&crashed)))?;
+    world.exporter.set(Answer::Busy(100.0, 30));
+    world.until("it to be seen", SOON, || Ok(world.reason("triton")? == "NoReadyPods"))?;
+    world.always("held", Duration::from_secs(4), || Ok(world.replicas("triton")? == 1))
+}
+
+/// Where KEDA is installed, after the agent began to watch: its ScaledObjects are heeded.
+#[test]
+fn a_scaled_object_is_heeded_once_keda_is_installed() -> Result<()> {
+    let Some(world) = World::new("keda")? else { return Ok(()) };
+    world.deploy("triton")?;
+    world.exporter.set(Answer::Busy(50.0, 1));
+    world.scale("triton", json!({}))?;
+    let _agent = world.agent("a", &["--no-leader-election"])?;
+    world.until("a decision", SOON, || Ok(world.reason("triton")? == "Steady"))?;
+    let crd = "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: scaledobjects.keda.sh}, \
+               spec: {group: keda.sh, scope: Namespaced, names: {kind: ScaledObject, plural: scaledobjects, \
+               singular: scaledobject}, versions: [{name: v1alpha1, served: true, storage: true, schema: {openAPIV3Schema: \
+               {type: object, x-kubernetes-preserve-unknown-fields: true}}}]}}";
+    world.cluster.kubectl(&["apply", "-f", "-"], Some(crd))?;
+    world.cluster.kubectl(&["wait", "crd/scaledobjects.keda.sh", "--for=condition=Established"], None)?;
+    let object = "{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: other, namespace: keda}, \
+                  spec: {scaleTargetRef: {name: triton}}}";
+    world.until("the definition to be served", SOON, || {
+        Ok(world.cluster.kubectl(&["apply", "-f", "-"], Some(object)).is_ok())
+    })?;
+    world.until("it to be seen", SOON, || Ok(world.reason("triton")? == "TargetOwned"))?;
+    let message = world.message("triton")?;
+    assert!(message.contains("ScaledObject other"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn preflight_says_what_is_wrong_and_how_to_mend_it() -> Result<()> {
+    let Some(world) = World::new("check")? else { return Ok(()) };
+    world.deploy("triton")?;
+    world.until("a pod", SOON, || Ok(world.ready("triton")? == 1))?;
+    world.scale("triton", json!({}))?;
+    let mut scaler = world.scaler("triton")?;
+    (scaler.metadata.managed_fields, scaler.metadata.resource_version) = (None, None);
+    let check = |scaler: &kiscaler_agent::api::KIScaler| -> Result<(Option<i32>, String)> {
+        let file = world.cluster.folder().join("check.yaml");
+        std::fs::write(&file, serde_norway::to_string(scaler)?)?;
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_kiscaler-agent"))
+            .args(["check", "--kubeconfig", &world.cluster.kubeconfig().display().to_string(), "-f"])
+            .arg(&file)
+            .output()?;
+        Ok((output.status.code(), String::from_utf8(output.stdout)? + &String::from_utf8(output.stderr)?))
+    };
+    let (code, text) = check(&scaler)?;
+    assert_eq!(code, Some(0), "{text}");
+    for line in ["ok       rights", "ok       target of gpu", "ok       policy", "ok       metrics"] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    world.exporter.set(Answer::Status(404));
+    world.cluster.kubectl(&["autoscale", "deployment/triton", "--max=3", "--name=other", "--namespace=check"], None)?;
+    let (code, text) = check(&scaler)?;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("HorizontalPodAutoscaler other") && text.contains("answered 404"), "{text}");
+    scaler.spec.pools.gpu.scale_target_ref.name = "nobody".into();
+    let (code, text) = check(&scaler)?;
+    assert!(code == Some(1) && text.contains("there is no Deployment nobody"), "{text}");
+    scaler.metadata.name = None;
+    let (code, text) = check(&scaler)?;
+    assert!(code == Some(2) && text.contains("metadata.name: found none"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn what_is_recorded_can_be_replayed() -> Result<()> {
+    let Some(world) = World::new("recording")? else { return Ok(()) };
+    world.deploy("triton")?;
+    world.until("a pod", SOON, || Ok(world.ready("triton")? == 1))?;
+    world.exporter.set(Answer::Busy(100.0, 30));
+    world.scale("triton", json!({}))?;
+    let mut scaler = world.scaler("triton")?;
+    world.wait_on(world.scalers().delete("triton", &Default::default()))?;
+    scaler.metadata.managed_fields = None;
+    let (file, out) = (world.cluster.folder().join("record.yaml"), world.cluster.folder().join("scrapes.jsonl"));
+    let rates = world.cluster.folder().join("rates.csv");
+    std::fs::write(&file, serde_norway::to_string(&scaler)?)?;
+    let program = || std::process::Command::new(env!("CARGO_BIN_EXE_kiscaler-agent"));
+    let kubeconfig = world.cluster.kubeconfig().display().to_string();
+    let recorded = program()
+        .args(["record", "--length", "8s", "--kubeconfig", &kubeconfig, "-f"])
+        .args([&file, &"--out".into(), &out])
+        .output()?;
+    assert!(recorded.status.success(), "{}", String::from_utf8_lossy(&recorded.stderr));
+    // Nothing was scaled, though the file says Active.
+    assert_eq!(world.replicas("triton")?, 1);
+    let replayed = program().arg("replay").arg(&out).args(["--policy", "fixed:3", "--rates"]).arg(&rates).output()?;
+    let text = String::from_utf8(replayed.stdout)?;
+    assert!(text.lines().count() >= 5, "{text}");
+    assert!(text.contains("WarmingUp") && text.lines().last().unwrap_or_default().contains("ScaleUp"), "{text}");
+    assert!(std::fs::read_to_string(&rates)?.lines().count() >= 4);
+    Ok(())
 }

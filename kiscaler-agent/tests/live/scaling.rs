@@ -118,3 +118,21 @@ fn a_file_does_instead_of_the_custom_resource() -> Result<()> {
     let _agent = world.agent("a", &["--no-leader-election", "--file", &path])?;
     world.until("the file to be followed", SOON, || Ok(world.replicas("triton")? >= 2))
 }
+
+#[test]
+fn a_restart_makes_no_jump() -> Result<()> {
+    let Some(world) = World::new("restart")? else { return Ok(()) };
+    world.deploy("triton")?;
+    world.exporter.set(Answer::Busy(90.0, 30));
+    world.scale("triton", json!({"policy": {"baseline": "keda:queue:10"}, "safety": {"warmUp": "6s"}}))?;
+    let agent = world.agent("first", &["--no-leader-election"])?;
+    world.until("it to grow", SOON, || Ok(world.replicas("triton")? >= 3))?;
+    // As `kill -9`: nothing is said, nothing is saved.
+    drop(agent);
+    let replicas = world.replicas("triton")?;
+    world.exporter.set(Answer::Busy(90.0, 300));
+    let _agent = world.agent("second", &["--no-leader-election"])?;
+    world.until("a new warm-up", SOON, || Ok(world.reason("triton")? == "WarmingUp"))?;
+    assert_eq!(world.replicas("triton")?, replicas);
+    world.until("it to go on", SOON, || Ok(world.replicas("triton")? > replicas))
+}
