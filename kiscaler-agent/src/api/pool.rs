@@ -39,10 +39,10 @@ pub struct PoolSpec {
     pub scale_target_ref: ScaleTargetRef,
     /// Fewest replicas.
     #[serde(default = "one")]
-    #[schemars(range(min = 0, max = 10000))]
+    #[schemars(with = "i32", range(min = 0, max = 10000))]
     pub min_replicas: u32,
     /// Most replicas.
-    #[schemars(range(min = 1, max = 10000))]
+    #[schemars(with = "i32", range(min = 1, max = 10000))]
     pub max_replicas: u32,
     /// Whether minReplicas may be 0: requests then fail unless something holds them, and something else has to wake it, as
     /// there is no pod whose metrics would say that requests come.
@@ -50,11 +50,11 @@ pub struct PoolSpec {
     pub scale_to_zero: bool,
     /// Most replicas that one decision adds; no limit where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10000))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 10000))]
     pub max_step_up: Option<u32>,
     /// Most replicas that one decision removes; no limit where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10000))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 10000))]
     pub max_step_down: Option<u32>,
     /// Most replicas added or removed within a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,7 +110,7 @@ pub struct RateLimits {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rate {
     /// How many.
-    #[schemars(range(min = 1, max = 10000))]
+    #[schemars(with = "i32", range(min = 1, max = 10000))]
     pub replicas: u32,
     /// Within what.
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')")
@@ -145,16 +145,16 @@ pub struct ProfileSource {
 pub struct BatcherSpec {
     /// Largest batch; the profile's where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65536))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 65536))]
     pub max_batch: Option<u32>,
     /// How long a request waits for others.
     pub max_queue_delay: Length,
     /// Requests waiting beyond which a pod rejects; 0 for no limit.
-    #[schemars(range(min = 0, max = 1000000))]
+    #[schemars(with = "i32", range(min = 0, max = 1000000))]
     pub queue_limit: u32,
     /// Model instances of a pod; 1 where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 64))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 64))]
     pub instances: Option<u32>,
 }
 

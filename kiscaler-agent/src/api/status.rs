@@ -43,10 +43,13 @@ pub struct PoolsStatus {
 #[serde(rename_all = "camelCase")]
 pub struct PoolStatus {
     /// Replicas that are asked for now.
+    #[schemars(with = "i32", range(min = 0))]
     pub current: u32,
     /// Replicas that the decision wants, within the limits. In Shadow, nobody asks for them.
+    #[schemars(with = "i32", range(min = 0))]
     pub desired: u32,
     /// Ready pods.
+    #[schemars(with = "i32", range(min = 0))]
     pub ready: u32,
 }
 

@@ -106,25 +106,27 @@ fn as_json(outcome: &Outcome) -> String {
 struct Rates {
     out: File,
     window: Window,
+    /// When the recording began, and the decision before.
     first: Option<kisim::time::SimTime>,
+    before: Option<kisim::time::SimTime>,
     range: std::time::Duration,
 }
 
 impl Rates {
     fn new(path: &Path, prepared: &kisim::prepared::Prepared) -> Result<Rates> {
         let mut out = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        writeln!(out, "time_s,rate")?;
+        writeln!(out, "start_s,rate")?;
         let range = prepared.scenario.telemetry.window.0;
-        Ok(Rates { out, window: Window::new(10 * range, &prepared.bounds), first: None, range })
+        Ok(Rates { out, window: Window::new(10 * range, &prepared.bounds), first: None, before: None, range })
     }
 
     fn push(&mut self, inputs: &Inputs) -> Result<()> {
         self.window.push(&inputs.scrape, inputs.now);
         let (rate, pods) = self.window.latest_rate(None, Counter::Requests, inputs.now, 2 * self.range);
-        // Where nobody was scraped, nothing is known, and nothing is written.
-        if pods > 0 {
-            let first = *self.first.get_or_insert(inputs.now);
-            writeln!(self.out, "{:.3},{rate:.4}", inputs.now.since(first).as_secs_f64())?;
+        let first = *self.first.get_or_insert(inputs.now);
+        // A rate is about the time since the decision before. Where nobody was scraped, nothing is known or written.
+        if let Some(before) = self.before.replace(inputs.now).filter(|_| pods > 0) {
+            writeln!(self.out, "{:.3},{rate:.4}", before.since(first).as_secs_f64())?;
         }
         Ok(())
     }

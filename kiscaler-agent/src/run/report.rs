@@ -72,7 +72,7 @@ impl Reporter {
         let pools: Vec<String> =
             report.pools.iter().map(|p| format!("{}: {} -> {}", p.name, p.current, p.target)).collect();
         let pools = pools.join(", ");
-        match (self.is_news(report), report.reason.holds()) {
+        match (self.is_news(report), report.reason.holds() && !is_usual(report.reason)) {
             (true, true) => tracing::warn!(kiscaler, reason, pools, "{message}"),
             (true, false) => tracing::info!(kiscaler, reason, pools, "{message}"),
             (false, _) => tracing::debug!(kiscaler, reason, pools, "{message}"),
@@ -81,7 +81,9 @@ impl Reporter {
 
     /// Events for what is news: each change of the number, and each reason to hold.
     fn events(&self, scaler: &KIScaler, report: &Report) -> Vec<Event> {
-        if !self.is_news(report) {
+        let acts = scaler.spec.mode == Mode::Active;
+        // What was carried out is always worth an Event, however like the one before it was.
+        if !acts && !self.is_news(report) {
             return Vec::new();
         }
         let event = |type_, reason: String, action: String, note: String| Event {
@@ -92,7 +94,7 @@ impl Reporter {
             secondary: None,
         };
         let mut events = Vec::new();
-        let verb = if scaler.spec.mode == Mode::Active { "" } else { "Would" };
+        let verb = if acts { "" } else { "Would" };
         for pool in report.pools.iter().filter(|pool| pool.target != pool.current && !report.reason.holds()) {
             let word = if pool.target > pool.current { "ScaleUp" } else { "ScaleDown" };
             let note = format!("{}: {} -> {}: {}", pool.name, pool.current, pool.target, report.message);
@@ -101,10 +103,8 @@ impl Reporter {
         }
         let before = self.told.as_ref().map(|(reason, _)| *reason);
         let is_problem = report.reason.holds() || report.reason == Reason::OutOfDistribution;
-        // Warming up and draining are the course of things.
-        let usual = matches!(report.reason, Reason::WarmingUp | Reason::Draining);
         if before != Some(report.reason) && is_problem {
-            let type_ = if usual { EventType::Normal } else { EventType::Warning };
+            let type_ = if is_usual(report.reason) { EventType::Normal } else { EventType::Warning };
             events.push(event(type_, report.reason.name().to_owned(), "Hold".to_owned(), report.message.clone()));
         }
         events
@@ -157,6 +157,11 @@ impl Reporter {
         };
         context.telemetry.wrote("status", outcome);
     }
+}
+
+/// Whether a reason to hold is the course of things.
+fn is_usual(reason: Reason) -> bool {
+    matches!(reason, Reason::WarmingUp | Reason::Draining)
 }
 
 /// Current and desired replicas, by pool.
@@ -349,15 +354,21 @@ mod tests {
     fn events_are_for_what_is_news() {
         let scaler = scaler("hpa:60");
         let mut reporter = Reporter::default();
-        let mut reasons = |report: Report| {
+        let reasons = |reporter: &mut Reporter, report: Report| {
             let reasons: Vec<String> = reporter.events(&scaler, &report).into_iter().map(|e| e.reason).collect();
             reporter.told = Some((report.reason, changes(&report)));
             reasons
         };
-        assert_eq!(reasons(report(Reason::Steady, "", 2)), Vec::<String>::new());
-        assert_eq!(reasons(report(Reason::ScaleUp, "", 4)), ["WouldScaleUp"]);
-        assert_eq!(reasons(report(Reason::ScaleUp, "", 4)), Vec::<String>::new());
-        assert_eq!(reasons(report(Reason::NoMetrics, "", 2)), ["NoMetrics"]);
-        assert_eq!(reasons(report(Reason::NoMetrics, "", 2)), Vec::<String>::new());
+        assert_eq!(reasons(&mut reporter, report(Reason::Steady, "", 2)), Vec::<String>::new());
+        assert_eq!(reasons(&mut reporter, report(Reason::ScaleUp, "", 4)), ["WouldScaleUp"]);
+        assert_eq!(reasons(&mut reporter, report(Reason::ScaleUp, "", 4)), Vec::<String>::new());
+        assert_eq!(reasons(&mut reporter, report(Reason::NoMetrics, "", 2)), ["NoMetrics"]);
+        assert_eq!(reasons(&mut reporter, report(Reason::NoMetrics, "", 2)), Vec::<String>::new());
+        let mut active = scaler.clone();
+        active.spec.mode = Mode::Active;
+        for _ in 0..2 {
+            let events = reporter.events(&active, &report(Reason::ScaleUp, "", 4));
+            assert_eq!(events[0].reason, "ScaleUp");
+        }
     }
 }

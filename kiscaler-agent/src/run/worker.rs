@@ -126,11 +126,15 @@ impl Worker {
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(next) => {}
-                // A changed spec is looked at soon, not at once: changes come in flocks.
                 changed = self.entry.changed() => {
                     if changed.is_err() {
                         return;
                     }
+                    // What decides is the same: its rhythm is its own, and the next decision heeds what changed.
+                    if self.decides_the_same() {
+                        continue;
+                    }
+                    // Another one is made soon, not at once: changes come in flocks.
                     next = next.min(tokio::time::Instant::now() + Duration::from_millis(200));
                     tokio::time::sleep_until(next).await;
                 }
@@ -151,6 +155,14 @@ impl Worker {
             };
             // Kept in step, but never in a hurry: what was missed is missed.
             next = (next + interval).max(began + interval / 2);
+        }
+    }
+
+    /// Whether the spec asks for nothing else to decide than what does.
+    fn decides_the_same(&mut self) -> bool {
+        match (self.entry.borrow_and_update().as_ref(), &self.deciding) {
+            (Entry::Valid(scaler), Some(deciding)) => core(&scaler.spec) == deciding.spec,
+            _ => false,
         }
     }
 

@@ -313,7 +313,7 @@ fn what_is_recorded_can_be_replayed() -> Result<()> {
     assert!(recorded.status.success(), "{}", String::from_utf8_lossy(&recorded.stderr));
     // Nothing was scaled, though the file says Active.
     assert_eq!(world.replicas("triton")?, 1);
-    let replayed = program().arg("replay").arg(&out).args(["--policy", "fixed:3", "--rates"]).arg(&rates).output()?;
+    let replayed = program().arg("replay").arg(&out).args(["--policy", "hpa:60", "--rates"]).arg(&rates).output()?;
     let text = String::from_utf8(replayed.stdout)?;
     assert!(text.lines().count() >= 5, "{text}");
     assert!(text.contains("WarmingUp") && text.lines().last().unwrap_or_default().contains("ScaleUp"), "{text}");
