@@ -117,7 +117,7 @@ impl Leadership {
         lock(election).resign();
         self.leads.send_replace(false);
         if led {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
             if let Err(error) = self.give_back(&api, name, identity).await {
                 tracing::info!(lease = name, %error, "the lease was not given back and will expire");
             }

@@ -128,7 +128,8 @@ impl Endpoints {
 fn take(reading: &mut Reading, mapping: &Mapping, pod: &PodAddress, text: &str) -> Result<(), String> {
     let (lines, error) = parse(text, |name| mapping.knows(name));
     if let Some(error) = error {
-        return Err(error.to_string());
+        // Not what was found: it comes from wherever the spec's author points to, and goes into a status.
+        return Err(format!("line {}: expected {}", error.line, error.expected));
     }
     for line in &lines {
         let label = |key: &str| line.labels.iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_ref());

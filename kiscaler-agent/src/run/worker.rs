@@ -114,8 +114,8 @@ impl Worker {
             numbers: Numbers::default(),
             scales: BTreeMap::new(),
             deciding: None,
-            setup_failed: Failed::new(&name, Duration::from_secs(5), Duration::from_secs(120)),
-            write_failed: Failed::new(&name, Duration::from_secs(5), Duration::from_secs(120)),
+            setup_failed: Failed::new(&name, Duration::from_secs(5), Duration::from_secs(60)),
+            write_failed: Failed::new(&name, Duration::from_secs(2), Duration::from_secs(60)),
             key,
         }
     }
