@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource as _};
 use serde_json::json;
@@ -157,6 +158,44 @@ impl Reporter {
         };
         context.telemetry.wrote("status", outcome);
     }
+}
+
+/// Says of an object that this version does not understand that it is so. Of such an object, only the name is known.
+pub(crate) async fn refuse(context: &Context, (namespace, name): (&str, &str), error: &str, now: Timestamp) {
+    let Some(permit) = context.leadership.permit().filter(|_| context.in_api) else { return };
+    let reason = Reason::InvalidSpec.name();
+    let message = shortened(&format!("this version of the agent does not understand the spec: {error}"));
+    let ready = Condition {
+        type_: ConditionType::Ready.name().to_owned(),
+        status: "False".to_owned(),
+        reason: reason.to_owned(),
+        message: message.clone(),
+        last_transition_time: Time(now),
+        observed_generation: None,
+    };
+    let status = KIScalerStatus {
+        last_decision: Some(LastDecision { time: Time(now), reason: reason.to_owned(), message }),
+        conditions: Some(vec![ready]),
+        ..KIScalerStatus::default()
+    };
+    let patch = json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": "KIScaler",
+        "metadata": {"name": name},
+        "status": status,
+    });
+    // As metadata: the answer is an object that is not understood.
+    let api: Api<PartialObjectMeta<KIScaler>> = Api::namespaced(context.client.clone(), namespace);
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let outcome = match permit.spend(api.patch_status(name, &parameters, &Patch::Apply(&patch))).await {
+        Ok(Ok(_)) => "ok",
+        Ok(Err(error)) => {
+            tracing::warn!(kiscaler = format!("{namespace}/{name}"), %error, "cannot write the status");
+            "refused"
+        }
+        Err(_) => "unanswered",
+    };
+    context.telemetry.wrote("status", outcome);
 }
 
 /// Whether a reason to hold is the course of things.

@@ -15,7 +15,7 @@ use kube::core::SelectorExt as _;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::report::{Report, Reporter};
+use super::report::{Report, Reporter, refuse};
 use super::scale::{self, ScaleState, WriteError, blockers};
 use super::setup::{Setup, setup, versions};
 use super::source::{Source, wall_clock};
@@ -46,6 +46,8 @@ pub(super) struct Worker {
     /// Attempts to set up or to write that failed.
     setup_failed: Failed,
     write_failed: Failed,
+    /// What was last said of an object that is not understood.
+    refused: Option<String>,
 }
 
 /// What failed, and when it is tried again.
@@ -116,6 +118,7 @@ impl Worker {
             deciding: None,
             setup_failed: Failed::new(&name, Duration::from_secs(5), Duration::from_secs(60)),
             write_failed: Failed::new(&name, Duration::from_secs(2), Duration::from_secs(60)),
+            refused: None,
             key,
         }
     }
@@ -144,7 +147,12 @@ impl Worker {
             let interval = match entry.as_ref() {
                 Entry::Invalid(error) => {
                     tracing::error!(kiscaler = format!("{}/{}", self.key.0, self.key.1), error, "not understood");
-                    self.context.telemetry.reason((&self.key.0, &self.key.1), Reason::InvalidSpec);
+                    let own = (self.key.0.as_str(), self.key.1.as_str());
+                    self.context.telemetry.reason(own, Reason::InvalidSpec);
+                    if self.refused.as_ref() != Some(error) {
+                        refuse(&self.context, own, error, Timestamp::now()).await;
+                        self.refused = Some(error.clone());
+                    }
                     Duration::from_secs(60)
                 }
                 Entry::Valid(scaler) => {

@@ -320,3 +320,35 @@ fn what_is_recorded_can_be_replayed() -> Result<()> {
     assert!(std::fs::read_to_string(&rates)?.lines().count() >= 4);
     Ok(())
 }
+
+/// A definition of a version to come lets through what this agent does not know: that object holds, and no other does.
+#[test]
+fn an_object_that_is_not_understood_is_said_and_stops_no_other() -> Result<()> {
+    let Some(world) = World::new("unknown")? else { return Ok(()) };
+    world.deploy("triton")?;
+    world.exporter.set(Answer::Busy(50.0, 1));
+    world.scale("triton", json!({}))?;
+    world.scale("strange", json!({}))?;
+    let patch = json!([{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/novelty",
+        "value": {"type": "string"}}]);
+    let kubectl = ["patch", "crd", "kiscalers.kiscaler.dev", "--type=json", "-p"];
+    let text = patch.to_string();
+    world.cluster.kubectl(&[&kubectl[..], &[text.as_str()]].concat(), None)?;
+    let strange = json!({"spec": {"novelty": "yes"}}).to_string();
+    let name = ["patch", "kiscaler", "strange", "--namespace", "unknown", "--type=merge", "-p", strange.as_str()];
+    let read = ["get", "kiscaler", "strange", "--namespace", "unknown", "-o", "jsonpath={.spec.novelty}"];
+    world.until("the definition to be served", SOON, || {
+        world.cluster.kubectl(&name, None)?;
+        Ok(world.cluster.kubectl(&read, None)? == "yes")
+    })?;
+    let _agent = world.agent("a", &["--no-leader-election"])?;
+    world.until("the other to be served", SOON, || Ok(world.reason("triton")? == "Steady"))?;
+    let shown = || {
+        let columns = "jsonpath={.status.lastDecision.reason} {.status.lastDecision.message}";
+        world.cluster.kubectl(&["get", "kiscaler", "strange", "--namespace", "unknown", "-o", columns], None)
+    };
+    world.until("it to be said", SOON, || Ok(shown()?.starts_with("InvalidSpec")))?;
+    let shown = shown()?;
+    assert!(shown.contains("novelty"), "{shown}");
+    Ok(())
+}
