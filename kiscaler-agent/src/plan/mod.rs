@@ -178,14 +178,19 @@ fn baseline(field: &str, name: &str, prepared: &Prepared) -> Result<AutoscalerCo
     Ok(AutoscalerConfig::parse(name, &prepared.scenario)?)
 }
 
+/// The SHA-256 of `bytes`, in hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    use sha2::{Digest as _, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The policy in `bytes`, if it has the digest that is asked for and fits this version; `name` says where it is.
 ///
 /// # Errors
 /// The digest is another, or the checkpoint is damaged or of another version.
 pub fn load_policy(name: &str, bytes: &[u8], sha256: Option<&str>) -> Result<Loaded, PlanError> {
     use kiscaler_train::checkpoint::Checkpoint;
-    use sha2::{Digest as _, Sha256};
-    let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest(bytes);
     if let Some(expected) = sha256.filter(|expected| *expected != digest) {
         return Err(PlanError::Digest { name: name.to_owned(), found: digest, expected: expected.to_owned() });
     }

@@ -1,13 +1,14 @@
 //! ConfigMaps and Secrets that KIScalers refer to: read by name, never listed, and read again when they change.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 
 use crate::api::KeyRef;
+use crate::plan::{Loaded, PlanError, digest, load_policy};
 
 /// How long what was read is believed.
 const BELIEVED: Duration = Duration::from_secs(20);
@@ -72,12 +73,14 @@ pub struct Artifacts {
     client: Client,
     /// What was read, and when; `None` where there was no such object.
     known: Mutex<HashMap<Place, (Instant, Content)>>,
+    /// Policies in use, by name and digest: hundreds of KIScalers of one policy hold it once.
+    policies: Mutex<HashMap<(String, String), Weak<Loaded>>>,
 }
 
 impl Artifacts {
     /// Of which nothing is known yet.
     pub fn new(client: Client) -> Self {
-        Artifacts { client, known: Mutex::default() }
+        Artifacts { client, known: Mutex::default(), policies: Mutex::default() }
     }
 
     /// What a key of an object in `namespace` holds.
@@ -96,6 +99,23 @@ impl Artifacts {
             Some(bytes) => Ok(Artifact { bytes: bytes.clone(), version }),
             None => Err(missing(format!("key {:?}", key.key))),
         }
+    }
+
+    /// The policy in `bytes`, as [`load_policy`] has it; the one that somebody else uses where it is the same.
+    ///
+    /// # Errors
+    /// As [`load_policy`].
+    pub fn policy(&self, name: &str, bytes: &[u8], sha256: Option<&str>) -> Result<Arc<Loaded>, PlanError> {
+        let key = (name.to_owned(), digest(bytes));
+        let pinned = sha256.is_none_or(|expected| expected == key.1);
+        let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = policies.get(&key).filter(|_| pinned).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let loaded = Arc::new(load_policy(name, bytes, sha256)?);
+        policies.retain(|_, policy| policy.strong_count() > 0);
+        policies.insert(key, Arc::downgrade(&loaded));
+        Ok(loaded)
     }
 
     async fn content(&self, holder: Holder, namespace: &str, name: &str) -> Result<Content, String> {

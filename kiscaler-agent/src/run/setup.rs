@@ -1,11 +1,10 @@
 //! Everything that a spec refers to, read and made ready.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::artifacts::{ArtifactError, Artifacts, Holder};
 use crate::api::{CheckpointSource, KIScaler};
-use crate::plan::{Chosen, Plan, PlanError, ProfileTexts, load_policy};
+use crate::plan::{Chosen, Plan, PlanError, ProfileTexts};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -135,8 +134,8 @@ async fn chosen(scaler: &KIScaler, artifacts: &Artifacts) -> Result<Chosen, Setu
     let policy = &scaler.spec.policy;
     if let Some(source) = &policy.checkpoint {
         let bytes = checkpoint(source, scaler.home(), artifacts).await.map_err(SetupError::Checkpoint)?;
-        let loaded = load_policy(&source.label(), &bytes, source.sha256.as_deref())?;
-        return Ok(Chosen::Policy(Arc::new(loaded)));
+        let loaded = artifacts.policy(&source.label(), &bytes, source.sha256.as_deref())?;
+        return Ok(Chosen::Policy(loaded));
     }
     Ok(Chosen::Baseline(policy.baseline.clone().unwrap_or_default()))
 }
