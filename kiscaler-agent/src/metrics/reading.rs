@@ -127,6 +127,41 @@ mod tests {
     }
 
     #[test]
+    fn presets_know_their_servers_names() {
+        let spec = |preset: &str, more: &str| {
+            let text = format!("{{preset: {preset}, direct: {{endpoints: ['http://a']}}{more}}}");
+            serde_norway::from_str::<crate::api::MetricsSpec>(&text).unwrap()
+        };
+        let read = |spec: &crate::api::MetricsSpec, text: &str| {
+            let mapping = Mapping::of(spec);
+            let mut reading = Reading::default();
+            for line in &parse(text, |name| mapping.knows(name)).0 {
+                let label = |key: &str| line.labels.iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_ref());
+                reading.add(&mapping, line.name, label, line.value);
+            }
+            reading
+        };
+        let vllm = "vllm:request_success_total{finished_reason=\"stop\"} 5\nvllm:request_success_total{finished_reason=\"length\"} 2\n\
+                    vllm:num_requests_waiting 3\nvllm:num_requests_running 4\nvllm:e2e_request_latency_seconds_sum 9.5\n\
+                    vllm:e2e_request_latency_seconds_bucket{le=\"0.3\"} 6\nvllm:e2e_request_latency_seconds_bucket{le=\"+Inf\"} 7\n";
+        let seen = read(&spec("VLLM", ""), vllm);
+        let value = |reading: &Reading, quantity| reading.value(quantity).unwrap();
+        assert_eq!(value(&seen, Quantity::Arrived), Some(7.0));
+        assert_eq!((value(&seen, Quantity::Queued), value(&seen, Quantity::InFlight)), (Some(3.0), Some(7.0)));
+        assert_eq!(seen.buckets(&[300_000_000]), Some(vec![6, 1]));
+        let kserve = read(&spec("KServe", ""), "request_predict_seconds_count 8\nrequest_predict_seconds_sum 2.0\n");
+        assert_eq!((value(&kserve, Quantity::Success), value(&kserve, Quantity::Latency)), (Some(8.0), Some(2.0)));
+        let own = ", http: {latencyHistogram: http_seconds, inFlight: http_busy, requestsTotal: http_received}";
+        let own = read(&spec("HTTP", own), "http_seconds_count 4\nhttp_received 6\nhttp_busy 2\n");
+        assert_eq!((value(&own, Quantity::Success), value(&own, Quantity::Arrived)), (Some(4.0), Some(6.0)));
+        assert_eq!(value(&own, Quantity::InFlight), Some(2.0));
+        // What a preset has no name for, nobody may go by.
+        assert!(
+            !Mapping::of(&spec("KServe", "")).offers().queued && Mapping::of(&spec("KServe", "")).offers().in_flight
+        );
+    }
+
+    #[test]
     fn gpus_are_averaged_and_no_series_is_no_value() {
         let two =
             reading("DCGM_FI_DEV_GPU_UTIL{gpu=\"0\"} 50\nDCGM_FI_DEV_GPU_UTIL{gpu=\"1\"} 70\nnv_gpu_utilization 0.1\n");
