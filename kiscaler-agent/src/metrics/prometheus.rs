@@ -128,17 +128,21 @@ impl Prometheus {
         let mut service = mapping.names();
         service.push("up");
         let own = self.query(&service, namespace, (&self.pod_label, &names), (now, range)).await?;
-        let mut bodies = vec![(&self.pod_label, own)];
+        let mut bodies = vec![(&self.pod_label, service.as_slice(), own)];
         for label in [&self.gpu_pod_label, &self.pod_label] {
             let answer = self.query(mapping.gpu_names(), namespace, (label, &names), (now, range)).await?;
-            bodies.push((label, answer));
+            bodies.push((label, mapping.gpu_names(), answer));
             if self.gpu_pod_label == self.pod_label {
                 break;
             }
         }
         let mut by_pod: HashMap<&str, Vec<Series<'_>>> = HashMap::new();
-        for (label, body) in &bodies {
+        for (label, asked, body) in &bodies {
             for series in self.series(body)? {
+                // Nothing counts twice, whatever somebody in between answers.
+                if !series.label("__name__").is_some_and(|name| asked.contains(&name)) {
+                    continue;
+                }
                 let pod = series.label(label).and_then(|name| names.iter().find(|own| **own == name));
                 if let Some(pod) = pod {
                     by_pod.entry(pod).or_default().push(series);
