@@ -1,6 +1,7 @@
 //! Pods, reduced to what a decision needs of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use kisim::cluster::{Phase, PodCounts};
@@ -23,6 +24,8 @@ pub struct Facts {
     pub created: SimTime,
     /// Its phase, as the simulator tells them apart.
     pub phase: Phase,
+    /// When it should be gone, if it is being deleted.
+    pub gone_by: Option<SimTime>,
     /// When its containers started.
     pub started: Option<SimTime>,
     /// When its Ready condition last changed.
@@ -48,6 +51,8 @@ pub fn facts_of(pod: &Pod) -> Option<Facts> {
         labels: metadata.labels.clone().unwrap_or_default(),
         created: metadata.creation_timestamp.as_ref().map(|t| unix_time(t.0)).unwrap_or_default(),
         phase,
+        // Kubernetes' deletion timestamp has the grace period in it.
+        gone_by: metadata.deletion_timestamp.as_ref().map(|t| unix_time(t.0)),
         started: status.and_then(|s| s.start_time.as_ref()).map(|t| unix_time(t.0)),
         ready_transition: ready.and_then(|c| c.last_transition_time.as_ref()).map(|t| unix_time(t.0)),
         scheduled: node.is_some(),
@@ -122,15 +127,27 @@ impl Numbers {
     }
 }
 
+/// How long after it should be gone a pod is waited for. Its node may be lost, and then nobody ever says that it is gone.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 impl Facts {
-    /// As an autoscaler sees it.
-    pub fn view(&self, id: u64, pool: usize) -> PodView {
-        PodView { id, pool, phase: self.phase, started: self.started, ready_transition: self.ready_transition }
+    /// Its phase at `now`: a pod that should long be gone is lost, and nobody drains it.
+    pub fn phase_at(&self, now: SimTime) -> Phase {
+        match self.phase {
+            Phase::Draining if self.gone_by.is_some_and(|by| now > by + PATIENCE) => Phase::Lost,
+            phase => phase,
+        }
     }
 
-    /// Adds itself to the numbers of its pool.
-    pub fn count(&self, counts: &mut PodCounts) {
-        match self.phase {
+    /// As an autoscaler sees it at `now`.
+    pub fn view(&self, id: u64, pool: usize, now: SimTime) -> PodView {
+        let phase = self.phase_at(now);
+        PodView { id, pool, phase, started: self.started, ready_transition: self.ready_transition }
+    }
+
+    /// Adds itself to the numbers of its pool at `now`.
+    pub fn count(&self, counts: &mut PodCounts, now: SimTime) {
+        match self.phase_at(now) {
             Phase::Pending => counts.pending += 1,
             Phase::Draining => counts.draining += 1,
             Phase::Ready => {
@@ -185,6 +202,17 @@ mod tests {
         let waiting = r#"{"status": {"containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": false,
             "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}}"#;
         check(waiting, Some(Phase::BackOff));
+    }
+
+    #[test]
+    fn a_pod_that_should_long_be_gone_is_waited_for_no_more() {
+        let json = serde_json::json!({
+            "metadata": {"name": "a", "namespace": "n", "uid": "u", "deletionTimestamp": "1970-01-01T00:10:00Z"},
+            "status": {"phase": "Running"},
+        });
+        let facts = facts_of(&serde_json::from_value(json).unwrap()).unwrap();
+        let at = |seconds: f64| facts.phase_at(SimTime::from_secs_f64(seconds));
+        assert_eq!((at(500.0), at(719.0), at(721.0)), (Phase::Draining, Phase::Draining, Phase::Lost));
     }
 
     #[test]

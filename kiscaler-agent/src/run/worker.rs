@@ -316,6 +316,7 @@ impl Worker {
     fn inputs(&mut self, scaler: &KIScaler) -> (Vec<(u64, usize, Arc<Facts>)>, Inputs) {
         let mut inputs = Inputs::default();
         let mut pods: Vec<(u64, usize, Arc<Facts>)> = Vec::new();
+        let now = wall_clock();
         let Some(deciding) = &self.deciding else { return (pods, inputs) };
         for (number, (name, _)) in scaler.spec.pools.by_name().enumerate() {
             let Some(state) = self.scales.get(name) else { continue };
@@ -323,7 +324,7 @@ impl Worker {
             own.sort_by(|(a, first), (b, second)| (first.created, a).cmp(&(second.created, b)));
             let mut counts = PodCounts { desired: state.replicas, ..PodCounts::default() };
             for (_, facts) in own {
-                facts.count(&mut counts);
+                facts.count(&mut counts, now);
                 pods.push((self.numbers.of(&facts.uid), number, facts));
             }
             let Some(prepared) = deciding.steps.prepared().pools.get(number) else { continue };
@@ -336,10 +337,9 @@ impl Worker {
             });
         }
         pods.sort_by_key(|(id, _, facts)| (facts.created, *id));
-        inputs.pods = pods.iter().map(|(id, pool, facts)| facts.view(*id, *pool)).collect();
+        inputs.pods = pods.iter().map(|(id, pool, facts)| facts.view(*id, *pool, now)).collect();
         let living: std::collections::HashSet<&str> = pods.iter().map(|(_, _, facts)| facts.uid.as_str()).collect();
         let gone = self.numbers.retain(|uid| living.contains(uid));
-        let now = wall_clock();
         inputs.scrape.gone = gone.into_iter().map(|pod| (pod, now)).collect();
         (pods, inputs)
     }
