@@ -7,6 +7,7 @@
 //! ```
 
 mod artifacts;
+mod deciding;
 mod report;
 mod scale;
 mod scalers;

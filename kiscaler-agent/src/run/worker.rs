@@ -1,6 +1,6 @@
 //! One KIScaler's task: look, decide, act, tell; at every interval.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,30 +8,25 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kisim::cluster::{Phase, PodCounts};
 use kisim::control::PoolView;
-use kisim::time::SimTime;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::core::SelectorExt as _;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::deciding::{Deciding, core};
 use super::report::{Report, Reporter, refuse};
 use super::scale::{self, ScaleState, WriteError, blockers};
-use super::setup::{Setup, setup, versions};
+use super::setup::{setup, versions};
 use super::source::{Source, wall_clock};
 use super::{Context, Entry};
 use crate::api::{FIELD_MANAGER, KIScaler, KIScalerSpec, Mode, PolicyStatus};
 use crate::backoff::{Backoff, seed};
 use crate::cluster::{DELETION_COST, Facts, Key, Numbers};
-use crate::control::{Gate, Inputs, Loop, Obstacle, Outcome, Reason, Rules};
-use crate::metrics::{Mapping, Sampler, Wanted};
-use crate::plan::Needs;
+use crate::control::{Inputs, Obstacle, Outcome, Reason};
 
 /// Pods whose deletion cost is written at one decrease, at most: each is a request.
 const COSTS_AT_ONCE: usize = 32;
-
-/// How far back metrics are asked for where the past is known: as far as the window reaches.
-const PAST: Duration = Duration::from_secs(600);
 
 /// A KIScaler's task.
 pub(super) struct Worker {
@@ -78,32 +73,6 @@ impl Failed {
         let (until, obstacle) = self.last.as_ref()?;
         (self.spec.as_ref() == Some(spec) && Instant::now() < *until).then(|| obstacle.clone())
     }
-}
-
-/// What decides, and what it was made of.
-struct Deciding {
-    /// The spec but for what may change without a new beginning.
-    spec: KIScalerSpec,
-    versions: Vec<String>,
-    uids: Vec<String>,
-    steps: Loop,
-    needs: Needs,
-    mapping: Mapping,
-    sampler: Sampler,
-    source: Source,
-    interval: Duration,
-    policy: PolicyStatus,
-    standing_in: Option<String>,
-    features: Vec<String>,
-    /// When metrics were last asked for.
-    asked: Option<SimTime>,
-    /// Requests in flight at each pod.
-    in_flight: HashMap<u64, u64>,
-}
-
-/// The spec as far as decisions are made of it.
-fn core(spec: &KIScalerSpec) -> KIScalerSpec {
-    KIScalerSpec { mode: Mode::Shadow, ..spec.clone() }
 }
 
 impl Worker {
@@ -433,99 +402,5 @@ impl Drop for Worker {
         let features = self.deciding.as_ref().map(|d| d.features.clone()).unwrap_or_default();
         self.forget_deciding();
         self.context.telemetry.forget((&self.key.0, &self.key.1), &features);
-    }
-}
-
-impl Deciding {
-    fn new(scaler: &KIScaler, made: Setup, source: Source, versions: Vec<String>, uids: Vec<String>) -> Self {
-        let Setup { plan, standing_in } = made;
-        let loaded = plan.decider.loaded();
-        let name = if standing_in.is_some() { plan.decider.name() } else { scaler.spec.policy.label() };
-        let policy = PolicyStatus { name, sha256: loaded.map(|loaded| loaded.sha256.clone()) };
-        let features = loaded.map(|l| l.policy.features().iter().map(|f| f.name.clone()).collect()).unwrap_or_default();
-        let pools = scaler.spec.pools.by_name().zip(&plan.prepared.pools);
-        let gates = pools.map(|((_, pool), prepared)| Gate::of(prepared.config.limits, pool)).collect();
-        let interval = plan.decider.interval().unwrap_or(scaler.spec.interval.duration());
-        let (needs, bounds) = (plan.needs, plan.prepared.bounds.clone());
-        let rules = Rules::of(&scaler.spec, !needs.is_none());
-        Deciding {
-            spec: core(&scaler.spec),
-            versions,
-            uids,
-            steps: Loop::new(plan, gates, rules),
-            needs,
-            mapping: Mapping::of(&scaler.spec.metrics),
-            sampler: Sampler::new(needs, &bounds),
-            source,
-            interval,
-            policy,
-            standing_in,
-            features,
-            asked: None,
-            in_flight: HashMap::new(),
-        }
-    }
-
-    /// Takes over what was seen: a new policy is no reason to look away for a minute.
-    fn inherit(&mut self, before: Deciding) {
-        if self.spec.metrics == before.spec.metrics && self.needs == before.needs {
-            self.steps.inherit(before.steps);
-            (self.sampler, self.asked, self.in_flight) = (before.sampler, before.asked, before.in_flight);
-        }
-    }
-
-    /// Asks for metrics of ready pods.
-    async fn scrape(
-        &mut self,
-        pods: &[(u64, usize, Arc<Facts>)],
-        inputs: &mut Inputs,
-        context: &Context,
-        own: (&str, &str),
-    ) {
-        self.sampler.retain(|pod| pods.iter().any(|(id, _, _)| *id == pod));
-        self.in_flight.retain(|pod, _| pods.iter().any(|(id, _, _)| id == pod));
-        if self.needs.is_none() {
-            return;
-        }
-        let ready = pods.iter().filter(|(_, _, facts)| facts.phase == Phase::Ready);
-        let wanted: Vec<Wanted> =
-            ready.map(|(id, pool, facts)| Wanted { id: *id, pool: *pool, address: facts.address.clone() }).collect();
-        let now = wall_clock();
-        let range = match self.asked {
-            // What came late is asked for again, and told apart by its time.
-            Some(asked) => (now.since(asked) + Duration::from_secs(60)).min(PAST),
-            None => PAST,
-        };
-        let mut round = self.source.round(&self.mapping, &mut self.sampler, &wanted, (now, range)).await;
-        if !wanted.is_empty() {
-            self.asked = Some(now);
-        }
-        context.telemetry.found(own, &round.found);
-        for found in &round.found {
-            let (pod, finding, detail) = (&found.pod, found.finding.name(), &found.detail);
-            tracing::debug!(kiscaler = format!("{}/{}", own.0, own.1), pod, finding, detail, "metrics");
-        }
-        for sample in &round.scrape.pods {
-            self.in_flight.insert(sample.pod, sample.in_flight);
-        }
-        round.scrape.gone = std::mem::take(&mut inputs.scrape.gone);
-        inputs.scrape = round.scrape;
-        self.steps.note_findings(round.found);
-    }
-
-    fn report(&self, outcome: &Outcome) -> Report {
-        let message = match &self.standing_in {
-            Some(problem) => format!("{problem}; {} decides: {}", self.policy.name, outcome.message),
-            None => outcome.message.clone(),
-        };
-        Report {
-            reason: outcome.reason,
-            message,
-            pools: outcome.pools.clone(),
-            policy: self.policy.clone(),
-            policy_problem: self.standing_in.clone(),
-            metrics: Some(outcome.metrics.clone().map_or(Ok(()), Err)),
-            unseen: outcome.unseen.clone(),
-        }
     }
 }
