@@ -107,6 +107,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether nothing is to be changed for want of somebody who may say so.
+    pub fn holds(&self) -> bool {
+        let nobody = self.reason == Reason::OutOfDistribution && self.pools.iter().all(|pool| pool.wanted.is_none());
+        self.reason.holds() || nobody
+    }
+
     /// Whether anything is to be set.
     pub fn changes(&self) -> bool {
         self.pools.iter().any(|pool| pool.target != pool.current)

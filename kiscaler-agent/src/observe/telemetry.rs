@@ -89,7 +89,7 @@ impl Telemetry {
 
     /// Notes a decision of a KIScaler, and how long it took.
     pub fn decided(&self, (namespace, name): (&str, &str), outcome: &Outcome, took: Duration) {
-        self.reason((namespace, name), outcome.reason);
+        self.count((namespace, name), outcome.reason, outcome.holds());
         let labels = |pool: &str| with(namespace, name, "pool", pool);
         for pool in &outcome.pools {
             self.current.get_or_create(&labels(&pool.name)).set(f64::from(pool.current));
@@ -102,10 +102,14 @@ impl Telemetry {
         self.decision_seconds.observe(took.as_secs_f64());
     }
 
-    /// Notes why a KIScaler did what it did.
+    /// Notes why a KIScaler could not decide.
     pub fn reason(&self, (namespace, name): (&str, &str), reason: Reason) {
+        self.count((namespace, name), reason, reason.holds());
+    }
+
+    fn count(&self, (namespace, name): (&str, &str), reason: Reason, holds: bool) {
         let labels = with(namespace, name, "reason", reason.name());
-        if reason.holds() {
+        if holds {
             self.held.get_or_create(&labels).inc();
         }
         self.decisions.get_or_create(&labels).inc();

@@ -166,6 +166,7 @@ fn what_training_never_saw_goes_to_the_fallback_with_the_feature_named() {
         assert_eq!(outcome.reason, Reason::OutOfDistribution, "{}", outcome.message);
         assert!(outcome.message.contains("feature "), "{}", outcome.message);
         assert_eq!(outcome.pools[0].target, expected.unwrap_or(2));
+        assert_eq!(outcome.holds(), expected.is_none());
     }
 }
 
