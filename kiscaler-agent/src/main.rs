@@ -1,3 +1,7 @@
 //! The command `kiscaler-agent`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kiscaler_agent::cli::main()
+}

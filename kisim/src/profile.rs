@@ -125,8 +125,11 @@ pub const BUILTIN: &[(&str, &str)] = builtin![
 
 impl Profile {
     /// A built-in profile by name, or else the profile in the TOML file at that path, which is taken relative to
-    /// `base` (the scenario's folder).
+    /// `base` (the scenario's folder). What has more than one line is a profile itself.
     pub fn load(name: &str, base: &Path) -> Result<Profile, ConfigError> {
+        if name.contains('\n') {
+            return Profile::parse(name, "the profile in the configuration");
+        }
         if let Some((builtin, text)) = BUILTIN.iter().find(|(builtin, _)| *builtin == name) {
             return Profile::parse(text, &format!("built-in profile {builtin}"));
         }
@@ -271,6 +274,14 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn a_profile_may_be_given_as_text() {
+        let text = "name='mine'\nhardware='gpu'\nmax_batch=1\nlatency_ms=[[1,2.0]]";
+        assert_eq!(Profile::load(text, Path::new("nowhere")).expect("valid").name, "mine");
+        let error = Profile::load("name='mine'\nhardware='tpu'", Path::new(".")).expect_err("refused").to_string();
+        assert!(error.contains("the profile in the configuration, line 2"), "{error}");
     }
 
     #[test]

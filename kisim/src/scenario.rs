@@ -158,7 +158,7 @@ impl Default for ActivatorConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
-    /// A built-in profile's name, or the path of a profile.
+    /// A built-in profile's name, the path of a profile, or a profile's text, which has more than one line.
     pub profile: String,
     /// Replicas at the start, ready.
     #[serde(default = "one_replica")]

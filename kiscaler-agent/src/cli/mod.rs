@@ -1,2 +1,80 @@
-//! The command: parses, prints, exits. The library does neither.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+//! The command `kiscaler-agent`. Standard output holds the result alone; logs go to standard error.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command prints")]
+
+mod check;
+mod connect;
+mod crd;
+mod record;
+mod replay;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Drive inference deployments on a Kubernetes cluster with a policy learnt in simulation
+#[derive(Debug, Parser)]
+#[command(
+    name = "kiscaler-agent",
+    version,
+    about = "Drive inference deployments on a Kubernetes cluster with a policy learnt in simulation",
+    after_help = "Start with:\n  kiscaler-agent crd | kubectl apply -f -\n  kiscaler-agent run"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the definition of the custom resource KIScaler
+    #[command(after_help = "Example:\n  kiscaler-agent crd | kubectl apply -f -")]
+    Crd,
+    /// Look at everything that a KIScaler needs, before it runs
+    Check(check::CheckArgs),
+    /// Keep what decisions would be made of, in a file
+    Record(record::RecordArgs),
+    /// Say what would have been decided by a recording
+    Replay(replay::ReplayArgs),
+    /// Run the agent, in the cluster or from anywhere with a kubeconfig
+    Run(run::RunArgs),
+}
+
+/// Runs the command; 2 where it could not do what it was asked for.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Crd => crd::main(),
+        Command::Check(args) => check::main(&args),
+        Command::Record(args) => record::main(&args),
+        Command::Replay(args) => replay::main(&args),
+        Command::Run(args) => run::main(args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kiscaler-agent: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|e| e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe))
+}
+
+/// Prints the result.
+fn print(text: &str) -> Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! What the agent says about itself: metrics, and whether it is alive and ready.
+
+mod server;
+mod telemetry;
+
+pub use server::{Readiness, ServerError, serve};
+pub use telemetry::Telemetry;
