@@ -5,6 +5,7 @@
 mod check;
 mod connect;
 mod crd;
+mod gpu_exporter;
 mod record;
 mod replay;
 mod run;
@@ -32,6 +33,8 @@ enum Command {
     /// Print the definition of the custom resource KIScaler
     #[command(after_help = "Example:\n  kiscaler-agent crd | kubectl apply -f -")]
     Crd,
+    /// Serve a node's GPU metrics under the DCGM exporter's names
+    GpuExporter(gpu_exporter::GpuExporterArgs),
     /// Look at everything that a KIScaler needs, before it runs
     Check(check::CheckArgs),
     /// Keep what decisions would be made of, in a file
@@ -46,6 +49,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crd => crd::main(),
+        Command::GpuExporter(args) => gpu_exporter::main(args),
         Command::Check(args) => check::main(&args),
         Command::Record(args) => record::main(&args),
         Command::Replay(args) => replay::main(&args),
