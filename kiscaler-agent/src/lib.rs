@@ -10,6 +10,7 @@
 //! | what was seen, kept | [`recording`] | files' contents |
 //! | the cluster | [`cluster`], [`leader`] | the Kubernetes API |
 //! | the agent at work | [`run`], [`observe`], [`preflight`], [`backoff`], [`shutdown`] | all of these |
+//! | what a cluster without GPUs is given to scale | [`twin`] | the simulator and the Kubernetes API |
 //! | what GPUs say | [`exporter`] | NVML and the kubelet |
 //! | the command | [`cli`] | everything; it prints, the library does not |
 
@@ -30,3 +31,4 @@ pub mod recording;
 pub mod run;
 pub mod serve;
 pub mod shutdown;
+pub mod twin;

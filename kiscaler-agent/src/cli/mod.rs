@@ -9,6 +9,7 @@ mod gpu_exporter;
 mod record;
 mod replay;
 mod run;
+mod twin;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,8 @@ enum Command {
     /// Print the definition of the custom resource KIScaler
     #[command(after_help = "Example:\n  kiscaler-agent crd | kubectl apply -f -")]
     Crd,
+    /// Simulate an inference service behind a real Deployment: each Ready pod gets a simulated server
+    Twin(Box<twin::TwinArgs>),
     /// Serve a node's GPU metrics under the DCGM exporter's names
     GpuExporter(gpu_exporter::GpuExporterArgs),
     /// Look at everything that a KIScaler needs, before it runs
@@ -49,6 +52,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crd => crd::main(),
+        Command::Twin(args) => twin::main(*args),
         Command::GpuExporter(args) => gpu_exporter::main(args),
         Command::Check(args) => check::main(&args),
         Command::Record(args) => record::main(&args),
