@@ -10,6 +10,8 @@
 //! | what was seen, kept | [`recording`] | files' contents |
 //! | the cluster | [`cluster`], [`leader`] | the Kubernetes API |
 //! | the agent at work | [`run`], [`observe`], [`preflight`], [`backoff`], [`shutdown`] | all of these |
+//! | what a cluster without GPUs is given to scale | [`twin`] | the simulator and the Kubernetes API |
+//! | what GPUs say | [`exporter`] | NVML and the kubelet |
 //! | the command | [`cli`] | everything; it prints, the library does not |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -19,6 +21,7 @@ pub mod backoff;
 pub mod cli;
 pub mod cluster;
 pub mod control;
+pub mod exporter;
 pub mod leader;
 pub mod metrics;
 pub mod observe;
@@ -26,4 +29,6 @@ pub mod plan;
 pub mod preflight;
 pub mod recording;
 pub mod run;
+pub mod serve;
 pub mod shutdown;
+pub mod twin;

@@ -32,7 +32,7 @@
 //! | who sends requests | [`traffic`], [`trace`], [`clients`] |
 //! | who serves them | [`batcher`], [`server`], [`sharing`], [`router`], [`fleet`], [`ledger`] |
 //! | where servers come from and go | [`cluster`], [`events`] |
-//! | under one clock | [`prepared`], [`simulation`] |
+//! | under one clock | [`prepared`], [`simulation`]; [`external`] where a real cluster decides on pods |
 //! | what is seen of it | [`telemetry`], [`promql`], [`window`] |
 //! | who decides | [`control`], [`autoscaler`], [`hpa`] |
 //! | how good it was | [`objective`], [`run`], [`compare`], [`pareto`], [`report`], [`plot`] |
@@ -64,6 +64,7 @@ pub mod contender;
 pub mod control;
 pub mod distribution;
 pub mod events;
+pub mod external;
 pub mod fleet;
 pub mod forecast;
 pub mod histogram;
@@ -79,6 +80,7 @@ pub mod prepared;
 pub mod profile;
 pub mod promql;
 pub mod random;
+mod recorder;
 pub mod report;
 pub mod router;
 pub mod run;

@@ -68,6 +68,15 @@ pub enum Stop {
     End,
 }
 
+/// Who says when pods come, turn ready and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pods {
+    /// The simulated cluster.
+    Simulated,
+    /// Somebody outside, see [`crate::external`].
+    External,
+}
+
 enum Requests {
     /// Nobody waits for outcomes.
     Open { source: Source, sent: u64 },
@@ -99,8 +108,9 @@ pub struct Simulation {
 
 /// What becomes of a pod's last scrape.
 #[derive(Clone, Copy, Debug, Default)]
-struct Last {
-    at: u64,
+pub(crate) struct Last {
+    /// When, nanoseconds.
+    pub(crate) at: u64,
     busy_ns: u64,
     success: u64,
 }
@@ -129,6 +139,15 @@ impl Simulation {
 
     /// A run of `prepared` with `seed`, driven as `options` say.
     pub fn with(prepared: &Arc<Prepared>, seed: u64, options: &Options) -> Result<Self, SimulationError> {
+        Simulation::build(prepared, seed, options, Pods::Simulated)
+    }
+
+    /// The same, with pods as somebody outside says: none yet.
+    pub(crate) fn external(prepared: &Arc<Prepared>, seed: u64, options: &Options) -> Result<Self, SimulationError> {
+        Simulation::build(prepared, seed, options, Pods::External)
+    }
+
+    fn build(prepared: &Arc<Prepared>, seed: u64, options: &Options, pods: Pods) -> Result<Self, SimulationError> {
         let scenario = &prepared.scenario;
         let log = options.log;
         let load = match &options.arrivals {
@@ -156,13 +175,19 @@ impl Simulation {
         let mut fleet = Fleet::new(setup, sink, stream(seed, Purpose::Routing, 0));
         let mut events = EventQueue::default();
         let setups = prepared.pools.iter().map(|p| p.setup.clone()).collect();
-        let mut cluster =
-            Cluster::new(setups, scenario.cluster.nodes.clone(), scenario.faults.clone(), seed, &mut events);
+        let mut cluster = match pods {
+            Pods::Simulated => {
+                Cluster::new(setups, scenario.cluster.nodes.clone(), scenario.faults.clone(), seed, &mut events)
+            }
+            Pods::External => Cluster::external(setups, seed, &mut events),
+        };
         if scenario.warm_up.nanos() > 0 {
             events.push(scenario.warm_up.nanos(), Event::WarmUpOver);
         }
-        for (number, pool) in prepared.pools.iter().enumerate() {
-            cluster.start_ready(number, pool.config.initial_replicas, &mut fleet, &mut events);
+        if pods == Pods::Simulated {
+            for (number, pool) in prepared.pools.iter().enumerate() {
+                cluster.start_ready(number, pool.config.initial_replicas, &mut fleet, &mut events);
+            }
         }
         let config = &scenario.telemetry;
         let pipeline =
@@ -272,37 +297,54 @@ impl Simulation {
 
     /// Runs to the next stop.
     pub fn run(&mut self) -> Result<Stop, SimulationError> {
+        loop {
+            // Without an instant to pause at, there is a stop.
+            if let Some(stop) = self.run_until(SimTime::NEVER)? {
+                return Ok(stop);
+            }
+        }
+    }
+
+    /// Runs to the next stop, or to `until` if that comes first: then `None`. All that happens at `until` has happened
+    /// by then, but for what clients send at that very instant.
+    pub(crate) fn run_until(&mut self, until: SimTime) -> Result<Option<Stop>, SimulationError> {
         if self.control_due {
             self.control_due = false;
-            return Ok(Stop::Control);
+            return Ok(Some(Stop::Control));
         }
+        let until = until.as_nanos().max(self.now);
         loop {
             let next = self.events.next_time();
+            if next > until && until < self.prepared.end {
+                self.serve(until)?;
+                self.now = until;
+                return Ok(None);
+            }
             let horizon = next.min(self.prepared.end);
             self.serve(horizon)?;
             self.now = horizon;
             if next >= self.prepared.end {
                 self.fleet.advance_all(self.prepared.end);
                 self.drain_records();
-                return Ok(Stop::End);
+                return Ok(Some(Stop::End));
             }
             let Some((now, event)) = self.events.pop() else { continue };
             match event {
-                Event::Step if now == self.next_step => return Ok(self.step_over(now)),
+                Event::Step if now == self.next_step => return Ok(Some(self.step_over(now))),
                 Event::Control if now == self.next_control => {
                     if now == self.next_step {
-                        return Ok(self.step_over(now));
+                        return Ok(Some(self.step_over(now)));
                     }
                     self.fleet.advance_all(now);
                     self.control_over(now);
-                    return Ok(Stop::Control);
+                    return Ok(Some(Stop::Control));
                 }
                 // The other of the two has seen to it.
                 Event::Step | Event::Control => {}
                 Event::Row => {
                     self.fleet.advance_all(now);
                     self.events.push(now.saturating_add(self.row_interval), Event::Row);
-                    return Ok(Stop::Row);
+                    return Ok(Some(Stop::Row));
                 }
                 Event::WarmUpOver => {
                     self.fleet.advance_all(now);
@@ -310,7 +352,7 @@ impl Simulation {
                     let in_flight = self.fleet.in_flight() as u64;
                     self.fleet.sink.ledger.restart(in_flight);
                     self.cluster.restart_maxima();
-                    return Ok(Stop::WarmUpOver);
+                    return Ok(Some(Stop::WarmUpOver));
                 }
                 Event::ClusterScrape => self.scrape_cluster(now),
                 Event::Scrape { pod } => self.scrape(pod, now),
@@ -429,9 +471,18 @@ impl Simulation {
             self.telemetry.failed.push((self.visible_from(now), (pod, now)));
             return;
         }
-        let Some(pool) = self.cluster.pod(pod).map(|p| p.pool) else { return };
-        let prepared = &self.prepared.pools[pool];
         let last = self.telemetry.last.get(&pod).copied().unwrap_or_default();
+        let Some((sample, last)) = self.sample(pod, last) else { return };
+        self.telemetry.last.insert(pod, last);
+        self.telemetry.pods.push((self.visible_from(now), sample));
+    }
+
+    /// What the exporters of a pod say now, where utilisation is since `last`; and what to give next time. `None` if it
+    /// has no server. The server must have been brought to now.
+    pub(crate) fn sample(&self, pod: u64, last: Last) -> Option<(PodSample, Last)> {
+        let now = self.now;
+        let (pool, slot) = self.cluster.pod(pod).and_then(|p| Some((p.pool, p.slot?)))?;
+        let (server, prepared) = (self.fleet.server(slot), &self.prepared.pools[pool]);
         // A restarted process counts from zero again.
         let busy_ns = server.busy_ns(now);
         let success = server.counters.success;
@@ -459,8 +510,7 @@ impl Simulation {
             utilization,
             cpu_utilization,
         };
-        self.telemetry.last.insert(pod, Last { at: now, busy_ns, success });
-        self.telemetry.pods.push((self.visible_from(now), sample));
+        Some((sample, Last { at: now, busy_ns, success }))
     }
 
     /// When what is scraped now can be queried.
@@ -520,6 +570,43 @@ impl Simulation {
                 limits: pool.config.limits,
             })
             .collect()
+    }
+
+    /// What those outside tell something, and the time, nanoseconds; [`Simulation::told`] comes after.
+    pub(crate) fn parts(&mut self) -> (&mut Cluster, &mut Fleet, &mut EventQueue, u64) {
+        (&mut self.cluster, &mut self.fleet, &mut self.events, self.now)
+    }
+
+    /// Something was told from outside: requests may have ended with a server.
+    pub(crate) fn told(&mut self) {
+        self.drain_records();
+    }
+
+    /// Begins to scrape `pod`, if it is ready and nobody does.
+    pub(crate) fn discover(&mut self, pod: u64) {
+        if self.cluster.pod(pod).is_some_and(|p| p.is_ready()) {
+            self.telemetry.discover(pod, self.now, &mut self.events);
+        }
+    }
+
+    /// Brings the server of `pod` to now.
+    pub(crate) fn settle(&mut self, pod: u64) {
+        if let Some(slot) = self.cluster.pod(pod).and_then(|p| p.slot) {
+            self.fleet.advance(slot, self.now);
+            self.drain_records();
+        }
+    }
+
+    /// Brings everything to now.
+    pub(crate) fn settle_all(&mut self) {
+        self.fleet.advance_all(self.now);
+        self.drain_records();
+    }
+
+    /// [`Simulation::sample`], if its server answers.
+    pub(crate) fn alive_sample(&self, pod: u64, last: Last) -> Option<(PodSample, Last)> {
+        let slot = self.cluster.pod(pod).and_then(|p| p.slot)?;
+        self.fleet.server(slot).is_alive().then(|| self.sample(pod, last)).flatten()
     }
 
     /// Sets the replicas of a pool, within its limits; the number set. The only way to change it.

@@ -5,12 +5,23 @@ use std::time::Duration;
 
 use kisim::config::Span;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A length of time with its unit, such as `250ms`, `15s` or `1h30m`: what both Go and [`Span`] read. Never negative.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(transparent)]
 pub struct Length(Span);
+
+impl Serialize for Length {
+    /// As the schema has it, which a [`Span`]'s own text (`1s 500ms`, `500µs`) does not fit.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let nanos = self.0.nanos();
+        match nanos % 1_000_000_000 {
+            0 => serializer.collect_str(&format_args!("{}s", nanos / 1_000_000_000)),
+            _ => serializer.collect_str(&format_args!("{}ms", nanos as f64 / 1e6)),
+        }
+    }
+}
 
 impl Length {
     /// Of seconds.
@@ -56,5 +67,23 @@ impl JsonSchema for Length {
             "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$",
             "maxLength": 32,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_the_schema_takes() {
+        let check = |nanos: u64, text: &str| {
+            let length = Length(Span(Duration::from_nanos(nanos)));
+            assert_eq!(serde_json::to_value(length).unwrap(), text);
+            assert_eq!(serde_json::from_value::<Length>(text.into()).unwrap(), length);
+        };
+        check(0, "0s");
+        check(90_000_000_000, "90s");
+        check(1_500_000_000, "1500ms");
+        check(500_000, "0.5ms");
     }
 }

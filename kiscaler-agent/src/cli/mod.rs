@@ -5,9 +5,11 @@
 mod check;
 mod connect;
 mod crd;
+mod gpu_exporter;
 mod record;
 mod replay;
 mod run;
+mod twin;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,10 @@ enum Command {
     /// Print the definition of the custom resource KIScaler
     #[command(after_help = "Example:\n  kiscaler-agent crd | kubectl apply -f -")]
     Crd,
+    /// Simulate an inference service behind a real Deployment: each Ready pod gets a simulated server
+    Twin(Box<twin::TwinArgs>),
+    /// Serve a node's GPU metrics under the DCGM exporter's names
+    GpuExporter(gpu_exporter::GpuExporterArgs),
     /// Look at everything that a KIScaler needs, before it runs
     Check(check::CheckArgs),
     /// Keep what decisions would be made of, in a file
@@ -46,6 +52,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crd => crd::main(),
+        Command::Twin(args) => twin::main(*args),
+        Command::GpuExporter(args) => gpu_exporter::main(args),
         Command::Check(args) => check::main(&args),
         Command::Record(args) => record::main(&args),
         Command::Replay(args) => replay::main(&args),

@@ -106,7 +106,7 @@ pub(crate) fn identity() -> String {
     format!("{}-{}-{:x}", host.trim(), std::process::id(), nanos & 0xff_ffff)
 }
 
-async fn signalled() {
+pub(super) async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let interrupt = tokio::signal::ctrl_c();
     match signal(SignalKind::terminate()) {

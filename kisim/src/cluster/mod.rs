@@ -1,5 +1,6 @@
 //! The cluster: pods on nodes, from creation to the end, and what can go wrong with them.
 
+mod external;
 mod faults;
 mod incidents;
 mod lifecycle;
@@ -484,8 +485,17 @@ impl Cluster {
         }
     }
 
-    /// The container of `id` dies.
+    /// The container of `id` dies, and is restarted after a while.
     fn crash(&mut self, id: u64, now: u64, fleet: &mut Fleet, events: &mut EventQueue) {
+        self.die(id, now, fleet, events);
+        if let Some(pod) = self.pods.get(&id).filter(|p| p.phase == Phase::BackOff) {
+            let restart = now.saturating_add(faults::crash_back_off(pod.restarts));
+            events.push(restart, Event::Restart { pod: id, epoch: pod.epoch });
+        }
+    }
+
+    /// The container of `id` dies, with all its server holds.
+    fn die(&mut self, id: u64, now: u64, fleet: &mut Fleet, events: &mut EventQueue) {
         let Some(pod) = self.pods.get_mut(&id) else { return };
         let Some(slot) = pod.slot else { return };
         fleet.kill(slot, now);
@@ -500,8 +510,6 @@ impl Cluster {
         // Until endpoints have propagated, requests still go there, and fail.
         let down = now.saturating_add(self.pools[pod.pool].shutdown.endpoint_propagation.nanos());
         events.push(down, Event::EndpointDown { pod: id, epoch: pod.epoch });
-        let restart = now.saturating_add(faults::crash_back_off(pod.restarts));
-        events.push(restart, Event::Restart { pod: id, epoch: pod.epoch });
     }
 
     fn start_container(&mut self, id: u64, now: u64, events: &mut EventQueue) {

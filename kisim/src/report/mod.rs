@@ -1,6 +1,7 @@
 //! Reports of runs: figures for programs and for people.
 
 mod files;
+mod run;
 mod stats;
 mod tables;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use files::{
     OutputError, write_atomically, write_comparison, write_csv_atomically, write_pareto, write_requests, write_timeline,
 };
+pub use run::write_run;
 pub use stats::{Estimate, PairedDifference, mean_interval, paired_difference};
 pub use tables::{comparison_table, number, pareto_table, summary_table};
 

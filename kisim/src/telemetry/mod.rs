@@ -13,7 +13,7 @@ use crate::cluster::PodCounts;
 use crate::config::Span;
 use crate::time::SimTime;
 
-pub use exposition::exposition;
+pub use exposition::{Exposed, exposition, expositions};
 
 /// Most latency buckets a server can export, +Inf included.
 pub const MAX_BUCKETS: usize = 24;
