@@ -34,8 +34,9 @@ pub(super) fn draw(
     let scenario = &prepared.scenario;
     let mut all = Vec::new();
     let mut names = Vec::new();
+    let own = history.map_or_else(|| "policy".to_owned(), |length| format!("policy after {length}"));
     for weight in WEIGHTS {
-        names.push(("policy".to_owned(), weight));
+        names.push((own.clone(), weight));
         all.push(seams::policy(checkpoint, weight, history, scenario)?);
     }
     for rival in rivals {
