@@ -122,7 +122,8 @@ impl ForecastConfig {
         if let Season::Detect { max_steps } = &mut self.season {
             *max_steps = (*max_steps).min(self.capacity / 2);
         }
-        // NaN becomes 1.
+        // NaN becomes 1 in both.
+        self.search_growth = if self.search_growth <= 1e6 { self.search_growth.max(0.0) } else { 1.0 };
         self.discount = if (0.0..1.0).contains(&self.discount) { self.discount } else { 1.0 };
         if let Loss::Pinball(q) = &mut self.loss {
             *q = q.clamp(0.0, 1.0);

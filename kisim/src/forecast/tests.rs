@@ -303,6 +303,7 @@ fn configs() -> impl Strategy<Value = ForecastConfig> {
             horizon_to,
             target,
             season,
+            search_growth: [1.0, 0.2, 0.0, f64::NAN][capacity % 4],
             loss,
             discount,
             models: Models {
