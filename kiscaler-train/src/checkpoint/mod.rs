@@ -139,6 +139,10 @@ impl Envelope {
     }
 }
 
+/// Features of which more is worse, and the same kind of worse.
+pub const DISTRESS: [&str; 9] =
+    ["p95", "late", "late_lately", "late_so_far", "late_by_model", "backlog", "waiting", "held", "overdue"];
+
 /// How observations are normalised: `(x − mean) / √(variance + epsilon)`, cut to `±clip`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -274,10 +278,16 @@ impl Checkpoint {
         Checkpoint { state: None, ..self.clone() }
     }
 
-    /// Features of `observation` (not normalised) that training never saw, by index.
+    /// Features of `observation` (not normalised) that training never saw, by index. Of [`DISTRESS`] more than training
+    /// ever saw is nothing new: a service that is overloaded worse than any in training is the last to be left to somebody
+    /// else.
     pub fn unseen(&self, observation: &[f32]) -> impl Iterator<Item = usize> {
-        let places = self.features.iter().zip(observation).map(|(f, &value)| f.envelope.place(f64::from(value)));
-        places.enumerate().filter(|(_, place)| *place == Place::Unseen).map(|(index, _)| index)
+        let seen = self.features.iter().zip(observation).map(|(feature, &value)| {
+            let value = f64::from(value);
+            let worse = value > feature.envelope.max && DISTRESS.contains(&feature.name.as_str());
+            worse || feature.envelope.place(value) != Place::Unseen
+        });
+        seen.enumerate().filter(|(_, seen)| !seen).map(|(index, _)| index)
     }
 
     /// Writes it to `path`. What was there stays until the new file is whole and on the disk.

@@ -275,6 +275,17 @@ fn values_are_placed_in_what_training_saw() {
     assert_eq!(policy().unseen(&[0.0, 5e3]).collect::<Vec<_>>(), [1]);
 }
 
+#[test]
+fn worse_than_ever_is_nothing_new() {
+    let mut policy = policy();
+    policy.features[1].name = "p95".to_owned();
+    assert_eq!(policy.unseen(&[0.0, 5e3]).count(), 0);
+    assert_eq!(policy.unseen(&[0.0, -5e3]).collect::<Vec<_>>(), [1]);
+    assert_eq!(policy.unseen(&[0.0, f32::NAN]).collect::<Vec<_>>(), [1]);
+    let names = crate::scale_free::ScaleFree::names();
+    assert!(DISTRESS.iter().all(|name| names.iter().any(|own| own == name)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
