@@ -165,7 +165,7 @@ fn a_policy_of_one_set_is_none_of_the_other() {
     let learner = AutoscalingLearner::new(&config, &text, 1, Resources::default()).unwrap();
     let good = learner.checkpoint().unwrap().policy();
     // Renamed, its features are not ours.
-    let encoder = Encoder { name: "scale-free".into(), version: 1 };
+    let encoder = Encoder { version: kiscaler_train::scale_free::VERSION, name: "scale-free".into() };
     let error = Policy::new(&Arc::new(Checkpoint { encoder, ..good.clone() })).unwrap_err().to_string();
     assert!(error.contains(NAMES[0]) && error.contains("price_of_lateness"), "{error}");
     // It scales GPU pods and CPU pods: with one kind alone there is nothing it could do.
