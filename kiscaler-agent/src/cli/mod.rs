@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use kisim::report::{reader_is_gone, write_result};
 
 /// Drive inference deployments on a Kubernetes cluster with a policy learnt in simulation
 #[derive(Debug, Parser)]
@@ -61,7 +62,7 @@ pub fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if reader_is_gone(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kiscaler-agent: {error:#}");
             ExitCode::from(2)
@@ -69,20 +70,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|e| e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe))
-}
-
 /// Prints the result.
 fn print(text: &str) -> Result<()> {
-    use std::io::Write as _;
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
-        out.write_all(b"\n")?;
-    }
-    out.flush()?;
-    Ok(())
+    Ok(write_result(&mut std::io::stdout().lock(), text)?)
 }

@@ -147,16 +147,7 @@ impl Facts {
 
     /// Adds itself to the numbers of its pool at `now`.
     pub fn count(&self, counts: &mut PodCounts, now: SimTime) {
-        match self.phase_at(now) {
-            Phase::Pending => counts.pending += 1,
-            Phase::Draining => counts.draining += 1,
-            Phase::Ready => {
-                counts.scheduled += 1;
-                counts.ready += 1;
-            }
-            Phase::Pulling | Phase::Loading | Phase::BackOff | Phase::Lost => counts.scheduled += 1,
-            Phase::Gone => {}
-        }
+        counts.add(self.phase_at(now));
     }
 }
 

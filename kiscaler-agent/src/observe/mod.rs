@@ -3,5 +3,5 @@
 mod server;
 mod telemetry;
 
-pub use server::{Readiness, ServerError, serve};
+pub use server::{Readiness, serve};
 pub use telemetry::Telemetry;

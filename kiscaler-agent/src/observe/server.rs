@@ -1,25 +1,14 @@
 //! A small HTTP server: `/metrics`, `/healthz` and `/readyz`.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use http::StatusCode;
 
 use super::Telemetry;
+use crate::serve::{Answer, ListenError, listen};
 use crate::shutdown::Stop;
-
-/// Connections at once: scrapers and probes are few, and whoever else comes waits.
-const CONNECTIONS: usize = 64;
 
 /// Whether the agent knows the cluster well enough to decide.
 #[derive(Clone, Debug, Default)]
@@ -37,16 +26,6 @@ impl Readiness {
     }
 }
 
-/// The server cannot be had.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {reason}")]
-pub struct ServerError {
-    /// Where.
-    pub address: SocketAddr,
-    /// Why not.
-    pub reason: std::io::Error,
-}
-
 /// Serves on `address` until `stop`; the address that it got, once it listens.
 ///
 /// # Errors
@@ -56,67 +35,29 @@ pub async fn serve(
     telemetry: Arc<Telemetry>,
     readiness: Readiness,
     mut stop: Stop,
-) -> Result<SocketAddr, ServerError> {
-    let failed = |reason| ServerError { address, reason };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
+) -> Result<SocketAddr, ListenError> {
+    let listener = listen(address).await?;
+    let bound = listener.local_addr().map_err(|reason| ListenError { address, reason })?;
     tokio::spawn(async move {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
-        loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            let stream = tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    // Too many open files, or a peer that is gone: the next may fare better.
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
-                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                        continue;
-                    }
-                },
-                () = stop.heard() => return,
-            };
-            let (telemetry, readiness) = (Arc::clone(&telemetry), readiness.clone());
-            tokio::spawn(async move {
-                let service = service_fn(|request: Request<Incoming>| {
-                    let response = answer(&request, &telemetry, &readiness);
-                    async move { Ok::<_, Infallible>(response) }
-                });
-                let mut builder = http1::Builder::new();
-                builder.timer(TokioTimer::new()).header_read_timeout(std::time::Duration::from_secs(10));
-                // A peer that went away is no news.
-                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-                drop(slot);
-            });
+        tokio::select! {
+            _ = crate::serve::serve(listener, move |path| answer(path, &telemetry, &readiness)) => {}
+            () = stop.heard() => {}
         }
     });
     Ok(bound)
 }
 
-fn answer<B>(request: &Request<B>, telemetry: &Telemetry, readiness: &Readiness) -> Response<Full<Bytes>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return respond(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "expected GET\n".to_owned());
-    }
-    match request.uri().path() {
+fn answer(path: &str, telemetry: &Telemetry, readiness: &Readiness) -> Answer {
+    match path {
         "/metrics" => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            respond(StatusCode::OK, kind, telemetry.encode())
+            let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            Answer { status: StatusCode::OK, content_type, body: telemetry.encode() }
         }
-        "/healthz" => respond(StatusCode::OK, "text/plain", "ok\n".to_owned()),
-        "/readyz" if readiness.is_ready() => respond(StatusCode::OK, "text/plain", "ok\n".to_owned()),
-        "/readyz" => {
-            let text = "the cluster's objects are not known yet\n";
-            respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", text.to_owned())
-        }
-        _ => respond(StatusCode::NOT_FOUND, "text/plain", "expected /metrics, /healthz or /readyz\n".to_owned()),
+        "/healthz" => Answer::text(StatusCode::OK, "ok"),
+        "/readyz" if readiness.is_ready() => Answer::text(StatusCode::OK, "ok"),
+        "/readyz" => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "the cluster's objects are not known yet"),
+        _ => Answer::text(StatusCode::NOT_FOUND, "expected /metrics, /healthz or /readyz"),
     }
-}
-
-fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    response
 }
 
 #[cfg(test)]

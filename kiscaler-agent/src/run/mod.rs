@@ -36,7 +36,8 @@ use crate::api::FIELD_MANAGER;
 use crate::cluster::{Cluster, Key, Notice, Table};
 use crate::control::Inputs;
 use crate::leader::{Leadership, Timing};
-use crate::observe::{Readiness, ServerError, Telemetry, serve};
+use crate::observe::{Readiness, Telemetry, serve};
+use crate::serve::ListenError;
 use crate::shutdown::Stop;
 use worker::Worker;
 
@@ -84,7 +85,7 @@ pub(crate) struct Context {
 ///
 /// # Errors
 /// The address for metrics cannot be had. Everything else is waited for: the API may come later.
-pub async fn run(client: Client, options: Options, mut stop: Stop) -> Result<(), ServerError> {
+pub async fn run(client: Client, options: Options, mut stop: Stop) -> Result<(), ListenError> {
     let telemetry = Arc::new(Telemetry::default());
     let readiness = Readiness::default();
     if let Some(address) = options.address {

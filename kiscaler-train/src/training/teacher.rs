@@ -8,8 +8,6 @@
 //! all that may come, what the choice is worth to whoever sticks to it: one step of policy improvement by rollouts
 //! (Bertsekas), of all choices, on the same arrivals.
 
-use kisim::oracle::Fluid;
-
 use crate::facts::Facts;
 
 /// Parts of a control step.
@@ -74,11 +72,6 @@ impl Teacher {
     /// Steps of a cold start.
     pub fn lead(&self) -> usize {
         self.lead
-    }
-
-    /// The model it goes by.
-    pub fn fluid(&self) -> &Fluid {
-        &self.facts.fluid
     }
 
     /// What it costs from here, discounted, to want `load` now and the same multiple of the anchor after; the mean of a

@@ -12,12 +12,12 @@ mod traffic;
 mod tune;
 mod validate;
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
+use kisim::report::{reader_is_gone, write_result};
 
 /// Simulate GPU inference pods on Kubernetes, and the autoscalers that drive them.
 #[derive(Debug, Parser)]
@@ -103,7 +103,7 @@ pub(crate) fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         // A closed pipe (`kisim profiles | head`) is not an error of ours.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if reader_is_gone(error.as_ref()) => ExitCode::SUCCESS,
         Err(_) if interrupted() => {
             eprintln!("kisim: interrupted; nothing was written");
             ExitCode::from(130)
@@ -116,21 +116,9 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|e| e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe))
-}
-
 /// Prints the result.
 fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
-        out.write_all(b"\n")?;
-    }
-    out.flush()?;
-    Ok(())
+    Ok(write_result(&mut std::io::stdout().lock(), text)?)
 }
 
 /// Prints the result as JSON.

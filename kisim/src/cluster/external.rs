@@ -34,7 +34,7 @@ impl Cluster {
 
     /// A pod was bound to a node, by number.
     pub(crate) fn pod_bound(&mut self, id: u64, node: usize, now: u64) {
-        let Some(pod) = self.pods.get_mut(&id).filter(|p| p.phase == Phase::Pending) else { return };
+        let Some(pod) = self.pods.get(&id).filter(|p| p.phase == Phase::Pending) else { return };
         while self.nodes.len() <= node {
             self.nodes.push(Node::new(0, &self.groups[0], self.pools.len(), &[], now));
         }
@@ -46,12 +46,7 @@ impl Cluster {
             node_of_pod.gpus.push(Some(1));
             gpu = Some(node_of_pod.gpus.len() - 1);
         }
-        pod.place = Some(Place { node, gpu });
-        pod.phase = Phase::Pulling;
-        let meter = &mut self.meters[pod.pool];
-        meter.advance(now);
-        meter.bound += 1;
-        meter.bound_max = meter.bound_max.max(meter.bound);
+        self.placed(id, Place { node, gpu }, now);
     }
 
     /// The container of a bound pod started.

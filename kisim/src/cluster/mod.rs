@@ -91,6 +91,22 @@ pub struct PodCounts {
     pub pending: u32,
 }
 
+impl PodCounts {
+    /// Counts a pod in `phase`.
+    pub fn add(&mut self, phase: Phase) {
+        match phase {
+            Phase::Pending => self.pending += 1,
+            Phase::Draining => self.draining += 1,
+            Phase::Ready => {
+                self.scheduled += 1;
+                self.ready += 1;
+            }
+            Phase::Pulling | Phase::Loading | Phase::BackOff | Phase::Lost => self.scheduled += 1,
+            Phase::Gone => {}
+        }
+    }
+}
+
 /// A pool's use of the cluster, integrated over time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meter {
@@ -215,16 +231,7 @@ impl Cluster {
     pub fn counts(&self, pool: usize) -> PodCounts {
         let mut counts = PodCounts { desired: self.desired[pool], ..PodCounts::default() };
         for pod in self.pods.values().filter(|p| p.pool == pool) {
-            match pod.phase {
-                Phase::Pending => counts.pending += 1,
-                Phase::Draining => counts.draining += 1,
-                Phase::Ready => {
-                    counts.scheduled += 1;
-                    counts.ready += 1;
-                }
-                Phase::Pulling | Phase::Loading | Phase::BackOff | Phase::Lost => counts.scheduled += 1,
-                Phase::Gone => {}
-            }
+            counts.add(pod.phase);
         }
         counts
     }
@@ -409,9 +416,15 @@ impl Cluster {
     }
 
     fn bind(&mut self, id: u64, node: usize, now: u64) {
-        let Some(pod) = self.pods.get_mut(&id) else { return };
+        let Some(pod) = self.pods.get(&id) else { return };
         let gpu = self.nodes[node].take(&self.pools[pod.pool].demand);
-        pod.place = Some(Place { node, gpu });
+        self.placed(id, Place { node, gpu }, now);
+    }
+
+    /// A pod has its place, and its containers are to come.
+    fn placed(&mut self, id: u64, place: Place, now: u64) {
+        let Some(pod) = self.pods.get_mut(&id) else { return };
+        pod.place = Some(place);
         pod.phase = Phase::Pulling;
         let meter = &mut self.meters[pod.pool];
         meter.advance(now);

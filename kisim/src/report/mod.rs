@@ -2,6 +2,7 @@
 
 mod files;
 mod run;
+mod standard_output;
 mod stats;
 mod tables;
 
@@ -13,6 +14,7 @@ pub use files::{
     OutputError, write_atomically, write_comparison, write_csv_atomically, write_pareto, write_requests, write_timeline,
 };
 pub use run::write_run;
+pub use standard_output::{reader_is_gone, write_result};
 pub use stats::{Estimate, PairedDifference, mean_interval, paired_difference};
 pub use tables::{comparison_table, number, pareto_table, summary_table};
 
