@@ -1,7 +1,7 @@
 //! Several autoscalers under the same traffic.
 
 use super::scale::Scale;
-use super::sheet::{self, BLACK, BLUE, Dash, GREEN, Mark, ORANGE, PURPLE, Panel, Shape, Stroke, VERMILION};
+use super::sheet::{self, BLACK, BLUE, Dash, GREEN, Mark, ORANGE, PURPLE, Panel, SKY, Shape, Stroke, VERMILION};
 use super::thin::{end_of, highest, known, points, start_of, steps, stretch_length, thin};
 use super::timeline::{load, objective};
 use super::{PlotError, check_rows};
@@ -37,13 +37,15 @@ pub struct ComparePlot {
 const STRETCHES: usize = 180;
 
 /// Looks of the runs, in order.
-pub(super) const LOOKS: [(Stroke, Shape); 6] = [
+pub(super) const LOOKS: [(Stroke, Shape); 8] = [
     (Stroke::new(BLACK, 1.8, Dash::Solid), Shape::Circle),
     (Stroke::new(VERMILION, 1.6, Dash::Dashed), Shape::Triangle),
     (Stroke::new(BLUE, 1.6, Dash::Chain), Shape::Square),
     (Stroke::new(GREEN, 1.6, Dash::Long), Shape::Diamond),
     (Stroke::new(PURPLE, 1.8, Dash::Dotted), Shape::Ring),
     (Stroke::new(ORANGE, 1.6, Dash::Solid), Shape::Cross),
+    (Stroke::new(SKY, 1.8, Dash::Dashed), Shape::Square),
+    (Stroke::new(VERMILION, 1.8, Dash::Dotted), Shape::Diamond),
 ];
 
 /// Draws the offered load, the ready replicas of every run and its latency, under each other along one time axis.
