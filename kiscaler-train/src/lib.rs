@@ -6,6 +6,7 @@ pub mod actor;
 pub mod checkpoint;
 #[cfg(feature = "trainer")]
 pub mod config;
+pub mod contenders;
 #[cfg(feature = "trainer")]
 pub mod device;
 #[cfg(feature = "trainer")]

@@ -1,9 +1,8 @@
-//! Drawings of what was learnt: curves over training with the spread of seeds, and the frontier beside the baselines'.
+//! Drawings of what was learnt: curves over training with the spread of seeds.
 //!
 //! The drawing itself is [`kisim::plot`]'s.
 
-use kisim::plot::{Curve, CurvePanel, CurvePoint, CurvesPlot, ParetoLine, ParetoMark, ParetoPlot, PlotError};
-use kisim::plot::{curves, pareto};
+use kisim::plot::{Curve, CurvePanel, CurvePoint, CurvesPlot, PlotError, curves};
 use rand::Rng;
 
 use crate::statistics::{Bootstrap, Interval, StatisticsError, interquartile_mean, of_all};
@@ -103,50 +102,6 @@ fn over_seeds(seeds: &[Series], stream: &mut impl Rng) -> Vec<CurvePoint> {
     steps.into_iter().filter_map(point).collect()
 }
 
-/// A setting: a weight of the policy's, a parameter of a baseline's.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tradeoff {
-    /// US dollars an hour, with its interval.
-    pub cost_per_hour: Interval,
-    /// Share of requests that broke the objective, with its interval.
-    pub violation_ratio: Interval,
-}
-
-/// Somebody's settings, in order: neighbours are joined.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Frontier {
-    /// Whose.
-    pub name: String,
-    /// The settings.
-    pub settings: Vec<Tradeoff>,
-}
-
-/// Draws violations against cost, a line each, with the frontier of all beneath. The first is drawn in black.
-///
-/// # Errors
-/// Only if the drawing library refuses.
-pub fn frontier(title: &str, note: &str, frontiers: &[Frontier]) -> Result<String, PlotError> {
-    let all: Vec<(f64, f64)> = frontiers.iter().flat_map(|f| &f.settings).map(position).collect();
-    let dominated = |(cost, violations): (f64, f64)| {
-        all.iter().any(|&(c, v)| c <= cost && v <= violations && (c < cost || v < violations))
-    };
-    let half = |interval: &Interval, factor: f64| Some((interval.high - interval.low) / 2.0 * factor);
-    let mark = |setting: &Tradeoff| ParetoMark {
-        cost_per_hour: setting.cost_per_hour.point,
-        cost_half_width: half(&setting.cost_per_hour, 1.0),
-        violations: setting.violation_ratio.point * 100.0,
-        violations_half_width: half(&setting.violation_ratio, 100.0),
-        on_frontier: !dominated(position(setting)),
-    };
-    let line = |f: &Frontier| ParetoLine { name: f.name.clone(), marks: f.settings.iter().map(mark).collect() };
-    let lines = frontiers.iter().map(line).collect();
-    pareto(&ParetoPlot { title: title.to_owned(), note: note.to_owned(), lines })
-}
-
-fn position(setting: &Tradeoff) -> (f64, f64) {
-    (setting.cost_per_hour.point, setting.violation_ratio.point)
-}
-
 #[cfg(test)]
 mod tests {
     use rand::{RngExt, SeedableRng};
@@ -224,27 +179,5 @@ mod tests {
         let (low, high) = points[0].interval.unwrap();
         assert!(low > 0.5 && low < 3.0 && high > 4.0 && high < 6.5);
         assert_eq!(points[1].interval, Some((1.0, 1.0)));
-    }
-
-    #[test]
-    fn frontiers_stand_beside_each_other() {
-        let exact = |point: f64, spread: f64| Interval { point, low: point - spread, high: point + spread };
-        let line = |name: &str, worse: f64| Frontier {
-            name: name.into(),
-            settings: (1..9)
-                .map(|i| Tradeoff {
-                    cost_per_hour: exact(8.0 + 3.0 * f64::from(i), 0.4),
-                    violation_ratio: exact(worse * 0.2 * (-0.7 * f64::from(i)).exp(), 0.001),
-                })
-                .collect(),
-        };
-        let lines = [line("policy over its weight", 1.0), line("predictive, tuned", 1.8), line("hpa, tuned", 4.0)];
-        let svg = frontier("Frontier", "bars: 95 % bootstrap intervals over seeds", &lines).unwrap();
-        keep("frontier.svg", &svg);
-        let found = texts(&svg);
-        for text in ["policy over its weight", "hpa, tuned", "frontier of all", "cost, $ an hour"] {
-            assert!(found.iter().any(|f| f == text), "{text} in {found:?}");
-        }
-        frontier("", "", &[]).unwrap();
     }
 }

@@ -15,6 +15,9 @@ use crate::tune::Kind;
 /// Makes an autoscaler for runs of what was prepared, a new one for each run.
 pub type Build = dyn Fn(&Arc<Prepared>) -> Result<Box<dyn Autoscaler>, AutoscalerError> + Send + Sync;
 
+/// The same autoscaler with a factor on its headroom: how it is made then.
+pub type Vary = dyn Fn(f64) -> Arc<Build> + Send + Sync;
+
 /// One who takes part.
 #[derive(Clone)]
 pub enum Contender {
@@ -39,7 +42,7 @@ pub enum Contender {
     ///         Decision { pools: view.pools.iter().map(two).collect(), placement: None }
     ///     }
     /// }
-    /// let mine = Contender::Policy { name: "mine".into(), build: Arc::new(|_prepared| Ok(Box::new(Mine))) };
+    /// let mine = Contender::Policy { name: "mine".into(), build: Arc::new(|_prepared| Ok(Box::new(Mine))), vary: None };
     /// assert_eq!(mine.name(), "mine");
     /// ```
     Policy {
@@ -47,6 +50,8 @@ pub enum Contender {
         name: String,
         /// How one is made.
         build: Arc<Build>,
+        /// How one with more room or less is made, where there is a parameter for it.
+        vary: Option<Arc<Vary>>,
     },
     /// It sees the arrivals of the next seconds.
     Foresight(ForesightConfig),
@@ -182,6 +187,7 @@ mod tests {
         Contender::Policy {
             name: name.into(),
             build: Arc::new(move |prepared| Ok(Box::new(Fixed::new(prepared, &replicas(prepared))))),
+            vary: None,
         }
     }
 
@@ -207,10 +213,30 @@ mod tests {
     }
 
     #[test]
+    fn one_that_says_how_is_swept_like_any_other() {
+        let prepared = short();
+        let build = |pods: f64| -> Arc<Build> {
+            Arc::new(move |prepared: &Arc<Prepared>| {
+                let replicas = [(prepared.pools[0].name.clone(), pods as u32)].into();
+                Ok(Box::new(Fixed::new(prepared, &replicas)))
+            })
+        };
+        let mine = Contender::Policy {
+            name: "mine".into(),
+            build: build(4.0),
+            vary: Some(Arc::new(move |factor| build(4.0 * factor))),
+        };
+        let sweep = pareto(&prepared, &[mine], &[0.5, 1.0, 2.0], 1, 1, &silent).unwrap();
+        let costs: Vec<f64> = sweep.contenders[0].points.iter().map(|point| point.cost.mean).collect();
+        assert!(costs.len() == 3 && costs[0] < costs[1] && costs[1] < costs[2], "{costs:?}");
+    }
+
+    #[test]
     fn why_it_cannot_be_built_is_said_in_its_own_words() {
         let none = Contender::Policy {
             name: "none".into(),
             build: Arc::new(|_| Err(AutoscalerError::Other("checkpoint 3: found 7 features, expected 8".into()))),
+            vary: None,
         };
         let error = compare(&short(), &[none], 1, 1, &silent).unwrap_err();
         assert!(matches!(error, RunError::Autoscaler(AutoscalerError::Other(_))));

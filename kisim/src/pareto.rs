@@ -309,9 +309,12 @@ impl Plan {
                 }
                 (config.name(), Parameter::Headroom)
             }
-            // What its headroom would be, only its own crate knows.
-            Contender::Policy { build, .. } => {
-                add(1.0, Setting::Policy(Arc::clone(build)));
+            // What its headroom would be, only its own crate knows, and may say.
+            Contender::Policy { build, vary, .. } => {
+                match vary {
+                    Some(vary) => factors.iter().for_each(|&factor| add(factor, Setting::Policy(vary(factor)))),
+                    None => add(1.0, Setting::Policy(Arc::clone(build))),
+                }
                 (contender.name(), Parameter::Headroom)
             }
             Contender::Hindsight(_) => return Err(ParetoError::NoParameter { found: contender.name() }),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use clap::Args;
 use kiscaler_train::checkpoint::Checkpoint;
+use kiscaler_train::contenders;
 use kiscaler_train::statistics::Interval;
 use kiscaler_train::verdict::{Verdict, verdicts};
 use kisim::arguments::Changes;
@@ -88,13 +89,13 @@ pub(crate) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
         let scenario = args.changes.load(name, args.seed)?;
         let mut contenders: Vec<Contender> = Vec::new();
         for &weight in &args.weight {
-            contenders.push(seams::policy(&checkpoint, weight, args.history, &scenario)?);
+            contenders.push(contenders::policy(&checkpoint, weight, args.history, &scenario)?);
             if args.history.is_some() {
-                contenders.push(seams::policy(&checkpoint, weight, None, &scenario)?);
+                contenders.push(contenders::policy(&checkpoint, weight, None, &scenario)?);
             }
         }
         for rival in &args.against {
-            contenders.push(seams::rival(rival, args.history, &scenario)?);
+            contenders.push(contenders::rival(rival, args.history, &scenario)?);
         }
         for tuned in &args.tuned {
             contenders.extend(Contender::tuned(tuned, &scenario)?);
@@ -114,14 +115,7 @@ pub(crate) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
             write_comparison(&out.join(&result.scenario), prepared, &result)?;
         }
         if let (true, Some(out)) = (args.frontier, &args.out) {
-            super::frontier::draw(
-                &out.join(&result.scenario),
-                prepared,
-                &checkpoint,
-                args.history,
-                contenders,
-                args.seeds,
-            )?;
+            super::frontier::draw(&out.join(&result.scenario), prepared, contenders, args.seeds)?;
         }
         comparisons.push(result);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use kiscaler_train::checkpoint::Checkpoint;
+use kiscaler_train::contenders;
 use kiscaler_train::statistics::{Bootstrap, Interval, interquartile_mean, of_all};
 use kisim::compare::{AutoscalerResult, compare};
 use kisim::contender::Contender;
@@ -60,22 +61,23 @@ pub(super) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
         for &weight in &args.weight {
             for &history in &histories {
                 for (number, checkpoint) in policies.iter().enumerate() {
-                    let Contender::Policy { name, build } = seams::policy(checkpoint, weight, history, &scenario)?
+                    let Contender::Policy { name, build, vary } =
+                        contenders::policy(checkpoint, weight, history, &scenario)?
                     else {
                         continue;
                     };
                     if number == 0 {
                         groups.push((name.clone(), policies.len()));
                     }
-                    contenders.push(Contender::Policy { name: format!("{name}, run {}", number + 1), build });
+                    contenders.push(Contender::Policy { name: format!("{name}, run {}", number + 1), build, vary });
                 }
             }
         }
         let mut rivals = Vec::new();
         for rival in &args.against {
-            rivals.push(seams::rival(rival, args.history, &scenario)?);
+            rivals.push(contenders::rival(rival, args.history, &scenario)?);
             if rival == "leader" && args.history.is_some() {
-                rivals.push(seams::rival(rival, None, &scenario)?);
+                rivals.push(contenders::rival(rival, None, &scenario)?);
             }
         }
         for tuned in &args.tuned {

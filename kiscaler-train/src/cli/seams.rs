@@ -14,15 +14,11 @@ use kiscaler_train::config::{DEFAULT, TrainConfig};
 use kiscaler_train::device::DeviceKind;
 use kiscaler_train::drive::{Learner, Rhythm};
 use kiscaler_train::explain::{Effect, effects};
-use kiscaler_train::follower::Follower;
-use kiscaler_train::history::History;
 use kiscaler_train::learner::AutoscalingLearner;
 use kiscaler_train::observation::ObservationSet;
 use kiscaler_train::policy::{Policy, PolicyAutoscaler};
 use kiscaler_train::ppo::{Backend, Resources};
-use kisim::autoscaler::AutoscalerError;
 use kisim::compare::Comparison;
-use kisim::config::Span;
 use kisim::contender::Contender;
 use kisim::control::{Autoscaler, Decision, Verdict, View};
 use kisim::prepared::Prepared;
@@ -129,59 +125,6 @@ pub(super) fn closing(plan: &Plan, quick: bool) -> Result<Vec<(Arc<Prepared>, Ve
     let rivals: &[&str] = if quick { &["hpa"] } else { &["hpa", "keda", "kpa", "predictive", "foresight"] };
     let rivals = rivals.iter().map(|name| Contender::parse(name, &scenario)).collect::<Result<Vec<_>, _>>()?;
     Ok(vec![(Prepared::new(scenario)?, rivals)])
-}
-
-/// The policy in `checkpoint` as an autoscaler for `scenario`, after [`Checkpoint::check`]; `weight` is what a saved
-/// dollar counts against a late request, 1 as the scenario says. With a history, it has driven that long before.
-pub(super) fn policy(
-    checkpoint: &Arc<Checkpoint>,
-    weight: f64,
-    history: Option<Span>,
-    scenario: &Scenario,
-) -> Result<Contender> {
-    let policy = Arc::new(Policy::new(checkpoint)?);
-    let mut name = if weight == 1.0 { "policy".to_owned() } else { format!("policy/{weight}") };
-    let mut past = None;
-    if let Some(length) = history {
-        past = History::of(scenario, length)?;
-        name = format!("{name} after {length}");
-    }
-    let own = name.clone();
-    let build = move |prepared: &Arc<Prepared>| -> Result<Box<dyn Autoscaler>, AutoscalerError> {
-        let other = |error: Box<dyn std::error::Error + Send + Sync>| AutoscalerError::Other(error);
-        let mut own = PolicyAutoscaler::new(&policy, prepared, weight, own.clone()).map_err(|e| other(e.into()))?;
-        if let Some(past) = &past {
-            own.acquaint(past).map_err(|e| other(e.into()))?;
-        }
-        Ok(Box::new(own))
-    };
-    // Said before anything is simulated.
-    let interval = scenario.control.interval;
-    anyhow::ensure!(
-        checkpoint.control_interval == interval,
-        "{}, field control.interval: found {interval}, expected the policy's {}",
-        scenario.origin,
-        checkpoint.control_interval
-    );
-    Ok(Contender::Policy { name, build: Arc::new(build) })
-}
-
-/// A rival by its name: those of `kisim compare`, or `leader`, who follows the rule that leads in shadow and learns nothing.
-pub(super) fn rival(text: &str, history: Option<Span>, scenario: &Scenario) -> Result<Contender> {
-    if text != "leader" {
-        return Ok(Contender::parse(text, scenario)?);
-    }
-    let name = history.map_or_else(|| text.to_owned(), |length| format!("{text} after {length}"));
-    let past = history.map(|length| History::of(scenario, length)).transpose()?.flatten();
-    let own = name.clone();
-    let build = move |prepared: &Arc<Prepared>| -> Result<Box<dyn Autoscaler>, AutoscalerError> {
-        let mut follower = Follower::new(prepared, own.clone())?;
-        if let Some(past) = &past {
-            follower.acquaint(past).map_err(|error| AutoscalerError::Other(error.into()))?;
-        }
-        Ok(Box::new(follower))
-    };
-    Ok(Contender::Policy { name, build: Arc::new(build) })
 }
 
 /// A decision, and what moved it.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use kiscaler_train::checkpoint::Checkpoint;
+use kiscaler_train::contenders;
 use kiscaler_train::drive::{self, BEST, Course, DriveError, LAST, Learner, Outcome, names};
 use kiscaler_train::events::{Scalar, read_scalars};
 use kiscaler_train::observation::ObservationSet;
@@ -243,10 +244,10 @@ fn closing(plan: &Plan, quick: bool, folder: &Path, members: &[Member]) -> Resul
     let checkpoint = Arc::new(Checkpoint::load(&best)?);
     let mut all = Vec::new();
     for (prepared, rivals) in seams::closing(plan, quick)? {
-        let mut contenders = vec![seams::policy(&checkpoint, 1.0, None, &prepared.scenario)?];
+        let mut contenders = vec![contenders::policy(&checkpoint, 1.0, None, &prepared.scenario)?];
         if !quick && plan.config.observation == ObservationSet::ScaleFree {
             // As rules are tuned on runs with training seeds, so it may have seen one.
-            contenders.push(seams::policy(&checkpoint, 1.0, Some(Span::secs(3_600)), &prepared.scenario)?);
+            contenders.push(contenders::policy(&checkpoint, 1.0, Some(Span::secs(3_600)), &prepared.scenario)?);
         }
         contenders.extend(rivals);
         let bar = Bar::new(&format!("comparing on {}", prepared.scenario.name));

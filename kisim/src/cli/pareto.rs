@@ -8,10 +8,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 use kisim::arguments::Changes;
 use kisim::contender::Contender;
-use kisim::pareto::{Parameter, Pareto, Sweep, grid, pareto};
-use kisim::plot;
+use kisim::pareto::{Pareto, grid, pareto};
 use kisim::prepared::Prepared;
-use kisim::report::{pareto_table, write_atomically, write_pareto};
+use kisim::report::{pareto_svg, pareto_table, write_atomically, write_pareto};
 
 use super::Format;
 use super::progress::Bar;
@@ -165,7 +164,7 @@ fn text(result: &Pareto, prepared: &Prepared) -> String {
 }
 
 fn write_all(out: &Path, result: &Pareto) -> Result<()> {
-    let svg = plot::pareto(&drawing(result))?;
+    let svg = pareto_svg(result)?;
     write_pareto(&out.join("pareto.csv"), result)?;
     write_atomically(&out.join("pareto.svg"), |file| file.write_all(svg.as_bytes()))?;
     // Last, so that its presence says that the others are there.
@@ -174,45 +173,4 @@ fn write_all(out: &Path, result: &Pareto) -> Result<()> {
         file.write_all(b"\n")
     })?;
     Ok(())
-}
-
-fn drawing(result: &Pareto) -> plot::ParetoPlot {
-    // Runs differ in length; prices are known by the hour.
-    let per_hour = 3600.0 / result.duration_s.max(1e-9);
-    let line = |sweep: &Sweep| plot::ParetoLine {
-        name: sweep.name.clone(),
-        marks: sweep
-            .points
-            .iter()
-            .map(|p| plot::ParetoMark {
-                cost_per_hour: p.cost.mean * per_hour,
-                cost_half_width: p.cost.half_width.map(|half| half * per_hour),
-                violations: p.violation_ratio.mean * 100.0,
-                violations_half_width: p.violation_ratio.half_width.map(|half| half * 100.0),
-                on_frontier: p.on_frontier,
-            })
-            .collect(),
-    };
-    let span = |parameter: Parameter| {
-        let values = || {
-            let swept = result.contenders.iter().filter(move |c| c.parameter == parameter);
-            swept.flat_map(|c| &c.points).map(|p| p.value)
-        };
-        let (low, high) = values().fold((f64::INFINITY, 0.0f64), |(lo, hi), v| (lo.min(v), hi.max(v)));
-        (low <= high).then(|| match parameter {
-            Parameter::Headroom => format!("headroom ×{low} to ×{high}"),
-            Parameter::Replicas => format!("fixed from {low} to {high} replicas"),
-        })
-    };
-    let spans: Vec<String> = [Parameter::Headroom, Parameter::Replicas].into_iter().filter_map(span).collect();
-    let count = result.seeds.len();
-    let bars = if count > 1 { "; bars are 95 % intervals over seeds" } else { "" };
-    plot::ParetoPlot {
-        title: match (result.seeds.first(), count) {
-            (Some(seed), 1) => format!("{}, seed {seed}", result.scenario),
-            _ => format!("{}, {count} seeds", result.scenario),
-        },
-        note: format!("A marker a setting: {}{bars}.", spans.join(", ")),
-        lines: result.contenders.iter().map(line).collect(),
-    }
 }

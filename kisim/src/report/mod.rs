@@ -1,6 +1,7 @@
 //! Reports of runs: figures for programs and for people.
 
 mod files;
+mod pareto;
 mod run;
 mod standard_output;
 mod stats;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use files::{
     OutputError, write_atomically, write_comparison, write_csv_atomically, write_pareto, write_requests, write_timeline,
 };
+pub use pareto::pareto_svg;
 pub use run::write_run;
 pub use standard_output::{reader_is_gone, write_result};
 pub use stats::{Estimate, PairedDifference, mean_interval, paired_difference};

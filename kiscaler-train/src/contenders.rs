@@ -1,0 +1,107 @@
+//! Policies, and the rule that leads in shadow, as they take part in `kisim`'s comparisons.
+
+use std::sync::Arc;
+
+use kisim::autoscaler::AutoscalerError;
+use kisim::config::{ConfigError, Span};
+use kisim::contender::{Build, Contender};
+use kisim::control::Autoscaler;
+use kisim::prepared::Prepared;
+use kisim::scenario::Scenario;
+
+use crate::checkpoint::{Checkpoint, Refusal};
+use crate::follower::Follower;
+use crate::history::History;
+use crate::policy::{Policy, PolicyAutoscaler};
+
+/// Why somebody cannot take part.
+#[derive(Debug, thiserror::Error)]
+pub enum ContenderError {
+    /// The checkpoint is none of a policy of this version.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The hour before cannot be had.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Nobody is called that.
+    #[error(transparent)]
+    Unknown(#[from] AutoscalerError),
+    /// The scenario decides in another rhythm than the policy.
+    #[error("{scenario}, field control.interval: found {found}, expected the policy's {expected}")]
+    Interval {
+        /// Where the scenario is from.
+        scenario: String,
+        /// The scenario's.
+        found: Span,
+        /// The policy's.
+        expected: Span,
+    },
+}
+
+fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> AutoscalerError {
+    AutoscalerError::Other(error.into())
+}
+
+/// The policy in `checkpoint` as an autoscaler for `scenario`; `weight` is what a saved dollar counts against a late
+/// request, 1 as the scenario says. With a `history`, it has driven that long before. It is called `policy`,
+/// `policy/WEIGHT`, `policy after HISTORY`.
+///
+/// # Errors
+/// If the checkpoint does not fit this version or the scenario's control interval, or there is no such past.
+pub fn policy(
+    checkpoint: &Arc<Checkpoint>,
+    weight: f64,
+    history: Option<Span>,
+    scenario: &Scenario,
+) -> Result<Contender, ContenderError> {
+    let policy = Arc::new(Policy::new(checkpoint)?);
+    let mut name = if weight == 1.0 { "policy".to_owned() } else { format!("policy/{weight}") };
+    let mut past = None;
+    if let Some(length) = history {
+        past = History::of(scenario, length)?;
+        name = format!("{name} after {length}");
+    }
+    let own = name.clone();
+    // Who has room wants no dollar saved: a factor on the headroom is one over the weight.
+    let vary = move |factor: f64| -> Arc<Build> {
+        let (policy, past, own) = (Arc::clone(&policy), past.clone(), own.clone());
+        Arc::new(move |prepared: &Arc<Prepared>| -> Result<Box<dyn Autoscaler>, AutoscalerError> {
+            let mut made = PolicyAutoscaler::new(&policy, prepared, weight / factor, own.clone()).map_err(other)?;
+            if let Some(past) = &past {
+                made.acquaint(past).map_err(other)?;
+            }
+            Ok(Box::new(made))
+        })
+    };
+    // Said before anything is simulated.
+    let interval = scenario.control.interval;
+    if checkpoint.control_interval != interval {
+        return Err(ContenderError::Interval {
+            scenario: scenario.origin.clone(),
+            found: interval,
+            expected: checkpoint.control_interval,
+        });
+    }
+    Ok(Contender::Policy { name, build: vary(1.0), vary: Some(Arc::new(vary)) })
+}
+
+/// A rival by its name: those of `kisim compare`, or `leader`, who follows the rule that leads in shadow and learns nothing.
+///
+/// # Errors
+/// If there is nobody of that name, or no such past.
+pub fn rival(text: &str, history: Option<Span>, scenario: &Scenario) -> Result<Contender, ContenderError> {
+    if text != "leader" {
+        return Ok(Contender::parse(text, scenario)?);
+    }
+    let name = history.map_or_else(|| text.to_owned(), |length| format!("{text} after {length}"));
+    let past = history.map(|length| History::of(scenario, length)).transpose()?.flatten();
+    let own = name.clone();
+    let build = move |prepared: &Arc<Prepared>| -> Result<Box<dyn Autoscaler>, AutoscalerError> {
+        let mut follower = Follower::new(prepared, own.clone())?;
+        if let Some(past) = &past {
+            follower.acquaint(past).map_err(other)?;
+        }
+        Ok(Box::new(follower))
+    };
+    Ok(Contender::Policy { name, build: Arc::new(build), vary: None })
+}
