@@ -1,0 +1,14 @@
+//! Every figure of the published system (KIS-S, arXiv 2507.07932) and ours, regenerated from runs.
+//!
+//! An [`Experiment`](experiment::Experiment) says which [`Cell`](cell::Cell)s it needs and what their rows mean. A cell is data: what to
+//! do is its [`Work`](work::Work), determined by its parameters alone, so it can run in any order, in any process, on any machine, and
+//! gives the same rows. Everything a reader sees is made of rows.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod cell;
+pub mod experiment;
+pub mod experiments;
+pub mod results;
+pub mod scene;
+pub mod work;

@@ -1,0 +1,63 @@
+//! What a cell does. The code here, with `kisim`'s and `kiscaler-train`'s, is the code version by which a result is known to be
+//! current; how results are presented is not.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use kisim::config::Span;
+use serde::{Deserialize, Serialize};
+
+use crate::cell::Row;
+use crate::scene::Scene;
+
+/// What a cell does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Work {
+    /// Autoscalers on a scene: a row a run.
+    Play(Play),
+}
+
+/// Autoscalers on a scene. Whoever plays the same scene with the same seeds meets the same arrivals, in whatever cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Play {
+    /// Where.
+    pub scene: Scene,
+    /// Who: `hpa`, `predictive`, `foresight`, …, `leader`, and `policy`, the one that ships.
+    pub contenders: Vec<String>,
+    /// How long policies and the leader have driven the service before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Span>,
+    /// How many seeds, derived from the scenario's.
+    pub seeds: u64,
+}
+
+/// What a cell needs of the world. Nothing in it changes its rows.
+pub struct Context<'a> {
+    /// The folder of public traces, where there is one.
+    pub traces: Option<&'a Path>,
+    /// A folder of the cell's own, for what it keeps while it works: a training run resumes there. Removed when it is done.
+    pub scratch: &'a Path,
+    /// Told the share of the work done; answers whether to go on.
+    pub progress: &'a (dyn Fn(f64) -> bool + Sync),
+}
+
+impl Work {
+    /// Does it, on the threads of the current rayon pool (one, when cells run side by side). The rows are the same for any number.
+    ///
+    /// # Errors
+    /// If anything cannot be had, or `progress` says to end.
+    pub fn run(&self, _context: &Context<'_>) -> Result<Vec<Row>> {
+        match self {
+            Work::Play(_) => bail!("not there yet"),
+        }
+    }
+
+    /// The file in the folder of traces that it needs. Without the folder such cells are not run, and the report says so.
+    pub fn trace(&self) -> Option<&Path> {
+        match self {
+            Work::Play(play) => play.scene.trace.as_ref().map(|trace| trace.file.as_path()),
+        }
+    }
+}
