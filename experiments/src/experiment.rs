@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 use kiscaler_train::statistics::Interval;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
 use crate::results::Results;
@@ -16,7 +18,7 @@ pub struct Experiment {
     pub title: &'static str,
     /// What it asks, in a sentence or two, with the paper's section or figure where it is one of the paper's.
     pub question: &'static str,
-    /// `configs/NAME.toml`, built in. It has the tables `[quick]` and `[full]`.
+    /// `configs/NAME.toml`, built in. It has the tables `[tiny]`, `[quick]` and `[full]`, see [`sized`].
     pub config: &'static str,
     /// Other experiments whose results it presents, too.
     pub needs: &'static [&'static str],
@@ -27,12 +29,60 @@ pub struct Experiment {
 }
 
 /// How much.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Size {
+    /// The least that touches everything, a second or so an experiment: for tests. Nothing can be concluded from it.
+    Tiny,
     /// All experiments in under five minutes on two cores.
     Quick,
     /// All experiments in under ninety minutes on two cores.
     Full,
+}
+
+impl Size {
+    /// All of them.
+    pub const ALL: [Size; 3] = [Size::Tiny, Size::Quick, Size::Full];
+
+    /// Its name, and that of its table in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Size::Tiny => "tiny",
+            Size::Quick => "quick",
+            Size::Full => "full",
+        }
+    }
+}
+
+/// What the configuration `text` says for `size`: the fields outside `[tiny]`, `[quick]` and `[full]`, and over them those of the
+/// size's table.
+///
+/// ```
+/// # use experiments::experiment::{Size, sized};
+/// #[derive(serde::Deserialize)]
+/// #[serde(deny_unknown_fields)]
+/// struct Config { scenarios: Vec<String>, seeds: u64 }
+///
+/// let text = "scenarios = ['default']\n[tiny]\nseeds = 1\n[quick]\nseeds = 3\n[full]\nseeds = 20";
+/// let config: Config = sized(text, Size::Quick)?;
+/// assert_eq!((config.scenarios.len(), config.seeds), (1, 3));
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+///
+/// # Errors
+/// If it is no TOML, lacks the size's table, or the two together are no `T`.
+pub fn sized<T: DeserializeOwned>(text: &str, size: Size) -> Result<T> {
+    let mut fields: toml::Table = text.parse().map_err(|e| anyhow!("the configuration: {e}"))?;
+    let mut own = None;
+    for any in Size::ALL {
+        let table = fields.remove(any.name());
+        own = if any == size { table } else { own };
+    }
+    let Some(toml::Value::Table(own)) = own else {
+        bail!("the configuration: found no table [{}], expected one for each size", size.name());
+    };
+    fields.extend(own);
+    T::deserialize(fields).map_err(|e| anyhow!("the configuration, size {}: {e}", size.name()))
 }
 
 /// Results of an experiment and of those it needs.

@@ -54,6 +54,13 @@ impl Work {
         }
     }
 
+    /// Whether its rows hold measured times: they differ from run to run, and nothing else runs beside it.
+    pub fn timed(&self) -> bool {
+        match self {
+            Work::Play(_) => false,
+        }
+    }
+
     /// The file in the folder of traces that it needs. Without the folder such cells are not run, and the report says so.
     pub fn trace(&self) -> Option<&Path> {
         match self {
