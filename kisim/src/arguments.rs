@@ -58,7 +58,7 @@ impl ScenarioArgs {
 }
 
 /// What of a scenario is different.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Changes {
     /// Replay this trace instead of the scenario's traffic
     #[arg(long)]
@@ -87,7 +87,14 @@ impl Changes {
     /// # Errors
     /// If it cannot be had, or what is different makes no sense.
     pub fn load(&self, name: &str, seed: Option<u64>) -> Result<Scenario, ArgumentError> {
-        let mut scenario = Scenario::named(name)?;
+        self.apply(Scenario::named(name)?, seed)
+    }
+
+    /// `scenario`, changed, with this seed if there is one.
+    ///
+    /// # Errors
+    /// If what is different makes no sense.
+    pub fn apply(&self, mut scenario: Scenario, seed: Option<u64>) -> Result<Scenario, ArgumentError> {
         if let Some(trace) = &self.trace {
             let absolute =
                 std::path::absolute(trace).map_err(|reason| ArgumentError::Resolve { path: trace.clone(), reason })?;

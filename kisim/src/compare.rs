@@ -141,7 +141,7 @@ pub fn compare(
 
 /// `count` seeds derived from `seed`. The first is the one given, so that `run --seed` shows what `compare --seed`
 /// compared.
-pub(crate) fn seeds_from(seed: u64, count: usize) -> Vec<u64> {
+pub fn seeds_from(seed: u64, count: usize) -> Vec<u64> {
     (0..count as u64).map(|i| if i == 0 { seed } else { derive_seed(seed, i) }).collect()
 }
 

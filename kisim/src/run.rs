@@ -213,7 +213,7 @@ fn control(simulation: &mut Simulation, autoscaler: &mut dyn Autoscaler, window:
 
 /// The published reward's reference, measured where the scenario asks for it: its initial replicas, unchanged, with all
 /// requests on the GPU pool and with all on the CPU pool.
-pub(crate) fn paper_baseline(
+pub fn paper_baseline(
     prepared: &Arc<Prepared>,
     seed: u64,
     progress: Progress<'_>,

@@ -1,14 +1,17 @@
 //! What a cell does. The code here, with `kisim`'s and `kiscaler-train`'s, is the code version by which a result is known to be
 //! current; how results are presented is not.
 
+pub mod play;
+pub mod tune;
+
 use std::path::Path;
 
-use anyhow::{Result, bail};
-use kisim::config::Span;
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+pub use self::play::Play;
+pub use self::tune::Tune;
 use crate::cell::Row;
-use crate::scene::Scene;
 
 /// What a cell does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,21 +19,8 @@ use crate::scene::Scene;
 pub enum Work {
     /// Autoscalers on a scene: a row a run.
     Play(Play),
-}
-
-/// Autoscalers on a scene. Whoever plays the same scene with the same seeds meets the same arrivals, in whatever cell.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Play {
-    /// Where.
-    pub scene: Scene,
-    /// Who: `hpa`, `predictive`, `foresight`, …, `leader`, and `policy`, the one that ships.
-    pub contenders: Vec<String>,
-    /// How long policies and the leader have driven the service before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub history: Option<Span>,
-    /// How many seeds, derived from the scenario's.
-    pub seeds: u64,
+    /// A rule, tuned and then played: a row a run.
+    Tune(Tune),
 }
 
 /// What a cell needs of the world. Nothing in it changes its rows.
@@ -48,23 +38,25 @@ impl Work {
     ///
     /// # Errors
     /// If anything cannot be had, or `progress` says to end.
-    pub fn run(&self, _context: &Context<'_>) -> Result<Vec<Row>> {
+    pub fn run(&self, context: &Context<'_>) -> Result<Vec<Row>> {
         match self {
-            Work::Play(_) => bail!("not there yet"),
+            Work::Play(play) => play.run(context),
+            Work::Tune(tune) => tune.run(context),
         }
     }
 
     /// Whether its rows hold measured times: they differ from run to run, and nothing else runs beside it.
     pub fn timed(&self) -> bool {
         match self {
-            Work::Play(_) => false,
+            Work::Play(_) | Work::Tune(_) => false,
         }
     }
 
     /// The file in the folder of traces that it needs. Without the folder such cells are not run, and the report says so.
     pub fn trace(&self) -> Option<&Path> {
         match self {
-            Work::Play(play) => play.scene.trace.as_ref().map(|trace| trace.file.as_path()),
+            Work::Play(play) => play.scene.file(),
+            Work::Tune(tune) => tune.scene.file().or_else(|| tune.test.file()),
         }
     }
 }
