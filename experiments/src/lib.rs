@@ -6,9 +6,18 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod campaign;
 pub mod cell;
 pub mod experiment;
 pub mod experiments;
+pub mod frame;
+pub mod key;
+pub mod plan;
+pub mod provenance;
+pub mod report;
 pub mod results;
+pub mod runner;
 pub mod scene;
+pub mod shard;
+pub mod store;
 pub mod work;

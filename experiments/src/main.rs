@@ -1,3 +1,9 @@
-//! The command.
+//! The `experiments` command: every figure of the published system and ours, from runs.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}
