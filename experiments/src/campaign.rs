@@ -1,6 +1,7 @@
 //! A run from beginning to end: cells, where they come from, and what they give together.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -25,7 +26,7 @@ pub fn run(runner: &Runner<'_>, session: &Session, watch: &mut dyn Watch) -> Res
         provenances.push(Provenance::resume(planned, plan.size, earlier));
     }
     let save = |provenances: &[Provenance], place: Place| provenances[place.experiment].write(store);
-    let mut books = Books { plan, session, provenances, save: &save, watch };
+    let mut books = Books::new(plan, session, provenances, &save, watch);
     let outcome = runner.run(&plan.by_length(), &mut books)?;
     let mut provenances = books.provenances;
     note_failures(plan, &mut provenances, &outcome);
@@ -51,7 +52,7 @@ pub fn run_shard(
 ) -> Result<Outcome> {
     let (plan, store) = (runner.plan, runner.store);
     let own = plan.shard(index, of);
-    let mut manifest = Manifest::resume(plan, store, (index, of));
+    let manifest = Manifest::resume(plan, store, (index, of));
     let provenances = manifest.experiments.values().cloned().collect();
     let name = Manifest::relative(index, of);
     let write = |provenances: &[Provenance], whole: bool| -> Result<()> {
@@ -65,13 +66,12 @@ pub fn run_shard(
         uploaded(&crate::store::relative(planned.experiment.name, &job.cell.name))?;
         write(provenances, false)
     };
-    let mut books = Books { plan, session, provenances, save: &save, watch };
+    let mut books = Books::new(plan, session, provenances, &save, watch);
     let outcome = runner.run(&own, &mut books)?;
     let mut provenances = books.provenances;
     note_failures(plan, &mut provenances, &outcome);
     write(&provenances, !outcome.stopped)?;
     uploaded(&name)?;
-    manifest.whole = !outcome.stopped;
     Ok(outcome)
 }
 
@@ -116,10 +116,23 @@ pub(crate) fn write_joined(store: &Store, experiment: &str, rows: &[Row]) -> Res
 /// Notes where each result comes from as soon as it is there, so that a process that is killed forgets nothing.
 struct Books<'a> {
     plan: &'a Plan,
-    session: &'a Session,
+    session: Session,
+    begun: Instant,
     provenances: Vec<Provenance>,
     save: &'a dyn Fn(&[Provenance], Place) -> Result<()>,
     watch: &'a mut dyn Watch,
+}
+
+impl<'a> Books<'a> {
+    fn new(
+        plan: &'a Plan,
+        session: &Session,
+        provenances: Vec<Provenance>,
+        save: &'a dyn Fn(&[Provenance], Place) -> Result<()>,
+        watch: &'a mut dyn Watch,
+    ) -> Self {
+        Books { plan, session: session.clone(), begun: Instant::now(), provenances, save, watch }
+    }
 }
 
 impl Watch for Books<'_> {
@@ -129,7 +142,8 @@ impl Watch for Books<'_> {
 
     fn kept(&mut self, place: Place, record: &Record, seconds: f64) -> Result<()> {
         let (_, job) = self.plan.at(place);
-        self.provenances[place.experiment].ran(&job.cell.name, &record.key, seconds, self.session);
+        self.session.seconds = self.begun.elapsed().as_secs_f64();
+        self.provenances[place.experiment].ran(&job.cell.name, &record.key, seconds, &self.session);
         (self.save)(&self.provenances, place)?;
         self.watch.kept(place, record, seconds)
     }

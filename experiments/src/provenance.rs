@@ -54,6 +54,8 @@ pub struct Session {
     pub id: String,
     /// When it began, UTC.
     pub started: String,
+    /// Until its last cell of the experiment was done, seconds.
+    pub seconds: f64,
     /// The command line.
     pub command: String,
     /// Cells side by side.
@@ -113,6 +115,7 @@ impl Session {
                 None => format!("{started}-{}", std::process::id()),
             },
             started,
+            seconds: 0.0,
             command: format!("experiments {}", arguments.join(" ")),
             jobs,
             shard,
@@ -161,9 +164,8 @@ impl Provenance {
 
     /// Notes that a cell ran.
     pub fn ran(&mut self, cell: &str, key: &str, seconds: f64, session: &Session) {
-        if self.sessions.iter().all(|known| known.id != session.id) {
-            self.sessions.push(session.clone());
-        }
+        self.sessions.retain(|known| known.id != session.id);
+        self.sessions.push(session.clone());
         self.cells.insert(cell.to_owned(), Ran { key: key.to_owned(), seconds, session: session.id.clone() });
     }
 

@@ -77,7 +77,7 @@ enum News {
     Ended(Place, Result<Vec<Row>>, f64),
 }
 
-/// Between two looks at whether to end.
+/// Between two looks at how things stand, and at whether to end.
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Runner<'_> {
@@ -104,6 +104,7 @@ impl Runner<'_> {
         self.side_by_side(&open, self.jobs, &mut pace, &mut outcome, watch)?;
         // What measures time has the machine to itself.
         self.side_by_side(&alone, 1, &mut pace, &mut outcome, watch)?;
+        outcome.stopped = outcome.ran.len() + outcome.failed.len() < open.len() + alone.len();
         Ok(outcome)
     }
 
@@ -126,12 +127,15 @@ impl Runner<'_> {
             }
             drop(news);
             let mut end = Ok(());
+            let mut shown: Option<Instant> = None;
             loop {
+                let mut news = false;
                 match heard.recv_timeout(LOOK) {
                     Ok(News::Began(place)) => pace.began(place),
                     Ok(News::Share(place, share)) => pace.share(place, share),
                     Ok(News::Ended(place, result, seconds)) => {
                         pace.ended(place);
+                        news = true;
                         let kept = self.settle(place, result, seconds, outcome, watch, stop.load(Ordering::Relaxed));
                         if kept.is_err() {
                             stop.store(true, Ordering::Relaxed);
@@ -141,10 +145,13 @@ impl Runner<'_> {
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
-                watch.show(&pace.standing(jobs));
+                // Some cells tell of every step.
+                if news || shown.is_none_or(|shown| shown.elapsed() >= LOOK) {
+                    watch.show(&pace.standing(jobs));
+                    shown = Some(Instant::now());
+                }
                 if watch.stopped() {
                     stop.store(true, Ordering::Relaxed);
-                    outcome.stopped = true;
                 }
             }
             end

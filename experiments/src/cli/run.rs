@@ -68,8 +68,8 @@ pub(super) struct Common {
     /// Cells side by side; as many as there are cores by default. No result depends on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     jobs: Option<u64>,
-    /// Folder of the public traces (traces/README.md); cells that replay one are left out without it
-    #[arg(long, value_name = "DIR", env = "KISIM_TRACES")]
+    /// Folder of the public traces (traces/README.md), by default what KISIM_TRACES says; cells that replay one are left out without it
+    #[arg(long, value_name = "DIR")]
     traces: Option<PathBuf>,
     /// Only every N-th cell, beginning with number I (from 0). Writes neither joined results nor a report: `experiments collect` does
     #[arg(long, value_name = "I/N")]
@@ -95,7 +95,8 @@ fn run(names: &[String], config: Option<&str>, by_default: Size, common: &Common
         (_, true) => Size::Full,
         _ => by_default,
     };
-    let traces = Traces::new(common.traces.as_deref())?;
+    let by_environment = std::env::var_os("KISIM_TRACES").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let traces = Traces::new(common.traces.as_ref().or(by_environment.as_ref()).map(PathBuf::as_path))?;
     let plan = Plan::new(ALL, names, size, config, &traces)?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = common.jobs.map_or(cores, |jobs| jobs as usize);

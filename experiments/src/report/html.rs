@@ -168,15 +168,20 @@ fn provenance(out: &mut String, report: &Report) {
             &p.code[..p.code.len().min(12)]
         );
     }
-    out.push_str("</table></div>\n<div class=\"wide\"><table>\n<thead><tr><th>started</th><th>command</th>");
+    out.push_str(
+        "</table></div>\n<div class=\"wide\"><table>\n<thead><tr><th>started</th><th class=\"number\">took</th>",
+    );
+    out.push_str("<th>command</th>");
     out.push_str("<th class=\"number\">jobs</th><th>revision</th><th>built with</th><th>machine</th></tr></thead>\n");
     for session in super::sessions(report) {
         let m = &session.machine;
         let machine = format!("{}, {} cores, {} GiB, {}", m.processor, m.cores, m.memory_gib, m.system);
         let _ = writeln!(
             out,
-            "<tr><td>{}</td><td><code>{}</code></td><td class=\"number\">{}</td><td><code>{}</code></td><td>{}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td class=\"number\">{}</td><td><code>{}</code></td><td class=\"number\">{}</td>\
+             <td><code>{}</code></td><td>{}</td><td>{}</td></tr>",
             session.started,
+            clock(session.seconds),
             escape(&session.command),
             session.jobs,
             escape(&session.revision),

@@ -130,14 +130,19 @@ fn provenance(out: &mut String, report: &Report) {
         let _ = writeln!(out, "| {} | {} | {cells} | {time} | `{code}` |", part.experiment.name, p.size.name());
     }
     out.push_str(
-        "\n| started | command | jobs | revision | built with | machine |\n| --- | --- | ---: | --- | --- | --- |\n",
+        "\n| started | took | command | jobs | revision | built with | machine |\n| --- | ---: | --- | ---: | --- | --- | --- |\n",
     );
     for session in super::sessions(report) {
         let m = &session.machine;
         let machine = format!("{}, {} cores, {} GiB, {}", m.processor, m.cores, m.memory_gib, m.system);
         let (started, command, jobs) = (&session.started, cell(&session.command), session.jobs);
+        let took = clock(session.seconds);
         let (revision, build) = (&session.revision, &session.build);
-        let _ = writeln!(out, "| {started} | `{command}` | {jobs} | `{revision}` | {build} | {} |", cell(&machine));
+        let _ = writeln!(
+            out,
+            "| {started} | {took} | `{command}` | {jobs} | `{revision}` | {build} | {} |",
+            cell(&machine)
+        );
     }
     out.push_str(
         "\nConfigurations, seeds and the time of each cell: `provenance.json` beside each experiment's results.\n",

@@ -2,13 +2,14 @@
 
 mod html;
 pub mod markdown;
+#[cfg(feature = "png")]
 mod png;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use kisim::report::write_atomically;
 
 use crate::cell::{Row, Value};
@@ -95,9 +96,12 @@ impl Report {
             }
             for figure in &section.figures {
                 let name = format!("figures/{}-{}", part.experiment.name, figure.name);
-                let png = png::render(&figure.svg).map_err(|e| anyhow!("{name}: {e:#}"))?;
                 write(&format!("{name}.svg"), figure.svg.as_bytes())?;
-                write(&format!("{name}.png"), &png)?;
+                #[cfg(feature = "png")]
+                write(
+                    &format!("{name}.png"),
+                    &png::render(&figure.svg).map_err(|e| anyhow::anyhow!("{name}: {e:#}"))?,
+                )?;
             }
         }
         write("report.md", markdown::report(self).as_bytes())?;
@@ -243,7 +247,13 @@ pub fn verdict(outcome: Outcome) -> &'static str {
 /// The commands that ran any of it, in the order of their beginning.
 fn sessions(report: &Report) -> Vec<&Session> {
     let all = report.parts.iter().flat_map(|part| &part.provenance.sessions);
-    let by_id: BTreeMap<&str, &Session> = all.map(|session| (session.id.as_str(), session)).collect();
+    let mut by_id: BTreeMap<&str, &Session> = BTreeMap::new();
+    for session in all {
+        let known = by_id.entry(&session.id).or_insert(session);
+        if known.seconds < session.seconds {
+            *known = session;
+        }
+    }
     by_id.into_values().collect()
 }
 
