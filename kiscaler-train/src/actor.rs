@@ -24,11 +24,24 @@ pub struct Buffers {
 }
 
 impl Actor {
-    /// The likeliest choice of each head among those that `mask` allows. Shapes: `observation` `[inputs]`,
-    /// `mask` `[choices]`, `actions` `[heads]`.
-    pub fn decide(&self, observation: &[f32], mask: &[bool], buffers: &mut Buffers, actions: &mut [u32]) {
+    /// The likeliest choice of each head among those that `mask` allows, where choices of the first head that mean the same,
+    /// by equal numbers in `meanings`, count together. Shapes: `observation` `[inputs]`, `mask` `[choices]`, `meanings` `[choices of
+    /// the first head]`, or empty where all differ, `actions` `[heads]`.
+    ///
+    /// Three factors that all mean four pods are one wish. Taken apart, each may be less likely than a fourth that means
+    /// nine.
+    pub fn decide(
+        &self,
+        observation: &[f32],
+        mask: &[bool],
+        meanings: &[u32],
+        buffers: &mut Buffers,
+        actions: &mut [u32],
+    ) {
         self.logits(observation, buffers);
-        self.heads.argmax(&buffers.logits, mask, actions);
+        self.heads.log_softmax(&mut buffers.logits, mask);
+        buffers.logits.iter_mut().for_each(|logit| *logit = logit.exp());
+        self.heads.likeliest(&buffers.logits, meanings, actions);
     }
 
     /// Log probabilities of all choices, −∞ where `mask` forbids one. Shape `[choices]`.

@@ -83,17 +83,28 @@ impl Heads {
         together
     }
 
-    /// The likeliest choice that is allowed, of each head; the first of equals.
+    /// The likeliest choice of each head; the first of equals. Choices of the first head with equal numbers in `meanings`
+    /// count together, and of those that are likeliest together the likeliest by itself is taken.
     #[inline]
-    pub fn argmax(&self, logits: &[f32], mask: &[bool], actions: &mut [u32]) {
-        for (range, action) in self.ranges().zip(actions) {
-            let mut best: Option<(usize, f32)> = None;
-            for (choice, (&logit, &allowed)) in logits[range.clone()].iter().zip(&mask[range]).enumerate() {
-                if allowed && best.is_none_or(|(_, largest)| logit > largest) {
-                    best = Some((choice, logit));
+    pub fn likeliest(&self, probabilities: &[f32], meanings: &[u32], actions: &mut [u32]) {
+        for (head, (range, action)) in self.ranges().zip(actions).enumerate() {
+            let own = &probabilities[range];
+            let together = |choice: usize| -> f32 {
+                match meanings.get(choice) {
+                    Some(meaning) if head == 0 => {
+                        own.iter().zip(meanings).filter(|(_, other)| *other == meaning).map(|(p, _)| p).sum()
+                    }
+                    _ => own[choice],
+                }
+            };
+            let mut best = (0, 0.0);
+            for (choice, &alone) in own.iter().enumerate().filter(|(_, p)| **p > 0.0) {
+                let sum = together(choice);
+                if sum > best.1 || (sum == best.1 && alone > own[best.0]) {
+                    best = (choice, sum);
                 }
             }
-            *action = best.map_or(0, |(choice, _)| choice as u32);
+            *action = best.0 as u32;
         }
     }
 
@@ -171,7 +182,22 @@ mod tests {
     fn argmax_is_the_best_allowed_one() {
         let heads = Heads::new(&[3, 3]);
         let mut actions = [0, 0];
-        heads.argmax(&[9.0, 1.0, 1.0, -3.0, -2.0, 9.0], &[false, true, true, true, true, false], &mut actions);
+        heads.likeliest(&[0.0, 0.5, 0.5, 0.3, 0.7, 0.0], &[], &mut actions);
         assert_eq!(actions, [1, 1]);
+    }
+
+    #[test]
+    fn what_means_the_same_counts_together() {
+        let heads = Heads::new(&[4, 4]);
+        let probabilities = [0.2, 0.4, 0.1, 0.3, 0.2, 0.4, 0.1, 0.3];
+        let mut actions = [0, 0];
+        // 0.2 and 0.3 together are more than 0.4; and of the two the likelier is taken. The second head is as it is.
+        heads.likeliest(&probabilities, &[7, 8, 9, 7], &mut actions);
+        assert_eq!(actions, [3, 1]);
+        heads.likeliest(&probabilities, &[7, 8, 9, 10], &mut actions);
+        assert_eq!(actions, [1, 1]);
+        // What cannot be is not chosen, whatever it means.
+        heads.likeliest(&[0.0, 0.45, 0.55, 0.0, 0.0, 0.0, 0.0, 1.0], &[1, 1, 2, 1], &mut actions);
+        assert_eq!(actions, [2, 3]);
     }
 }

@@ -151,7 +151,7 @@ impl AutoscalingLearner {
                 teacher: &mut [],
             });
             observations.extend_from_slice(&observation);
-            actor.decide(&observation, &mask, &mut buffers, &mut action);
+            actor.decide(&observation, &mask, world.meanings(), &mut buffers, &mut action);
             if world.step(&action)?.end.is_some() {
                 break;
             }

@@ -144,6 +144,14 @@ impl Eyes {
         }
     }
 
+    /// What choices of the first head mean, see [`Actor::decide`](crate::actor::Actor::decide).
+    pub fn meanings(&self) -> &[u32] {
+        match self {
+            Eyes::ScaleFree(eyes) => eyes.targets(),
+            Eyes::Paper(_) => &[],
+        }
+    }
+
     /// The decision that `action` means.
     pub fn decide(&self, view: &View<'_>, action: &[u32]) -> Decision {
         match self {

@@ -224,7 +224,8 @@ impl Autoscaler for PolicyAutoscaler {
 
     fn decide(&mut self, view: &View<'_>) -> Decision {
         self.eyes.observe(view);
-        self.policy.actor.decide(self.eyes.features(), self.eyes.mask(), &mut self.buffers, &mut self.action);
+        let eyes = &self.eyes;
+        self.policy.actor.decide(eyes.features(), eyes.mask(), eyes.meanings(), &mut self.buffers, &mut self.action);
         self.eyes.decide(view, &self.action)
     }
 }

@@ -394,7 +394,7 @@ fn act(world: &mut World, actor: &Actor) -> Choices {
     let (mut buffers, mut action, mut all) = (Buffers::default(), vec![0; HEADS.len()], Vec::new());
     loop {
         let (observation, seen) = look(world);
-        actor.decide(&observation, &seen.mask, &mut buffers, &mut action);
+        actor.decide(&observation, &seen.mask, world.meanings(), &mut buffers, &mut action);
         all.push((seen.observation, seen.mask, action.clone()));
         if world.step(&action).unwrap().end.is_some() {
             return all;

@@ -42,7 +42,7 @@ fn evaluate(actor: &Actor, environment: &mut impl Environment, episodes: u64) ->
                 mask: &mut mask,
                 teacher: if space.teacher { &mut teacher } else { &mut [] },
             });
-            actor.decide(&observation, &mask, &mut buffers, &mut action);
+            actor.decide(&observation, &mask, &[], &mut buffers, &mut action);
             let transition = environment.step(&action).unwrap();
             total += f64::from(transition.reward);
             if transition.end.is_some() {
@@ -217,7 +217,7 @@ fn a_teacher_is_imitated_where_it_speaks() {
             teacher: &mut teacher,
         });
         let mut action = [0, 0];
-        actor.decide(&observation, &mask, &mut buffers, &mut action);
+        actor.decide(&observation, &mask, &[], &mut buffers, &mut action);
         assert_eq!(action[0] as usize, bandit.answers()[0].0);
     }
 }
@@ -241,7 +241,7 @@ fn the_spike_problem_is_solved_as_well_as_value_iteration_does() {
         .map(|index| {
             let (mut observation, mut action) = ([0.0; spike::FEATURES], [0]);
             State::of(index).observe(&mut observation);
-            actor.decide(&observation, &[true; spike::PODS], &mut Buffers::default(), &mut action);
+            actor.decide(&observation, &[true; spike::PODS], &[], &mut Buffers::default(), &mut action);
             action[0] as usize + 1
         })
         .collect();

@@ -113,7 +113,7 @@ fn act(world: &mut PaperWorld, actor: &Actor) -> Choices {
     loop {
         let (observation, mask) = look(world);
         let mut action = [0; 3];
-        actor.decide(&observation, &mask, &mut buffers, &mut action);
+        actor.decide(&observation, &mask, &[], &mut buffers, &mut action);
         all.push((observation.map(f32::to_bits).to_vec(), mask.to_vec(), action.to_vec()));
         if world.step(&action).unwrap().end.is_some() {
             return all;

@@ -194,7 +194,7 @@ fn ppo_reaches_95_percent_of_the_best_causal_policy() {
         .map(|index| {
             let (mut observation, mut action) = ([0.0; FEATURES], [0]);
             State::of(index).observe(&mut observation);
-            actor.decide(&observation, &[true; PODS], &mut buffers, &mut action);
+            actor.decide(&observation, &[true; PODS], &[], &mut buffers, &mut action);
             action[0] as usize + 1
         })
         .collect();

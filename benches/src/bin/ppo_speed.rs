@@ -81,7 +81,7 @@ fn decide() -> Result<f64, Box<dyn std::error::Error>> {
             let started = Instant::now();
             for round in 0..BATCH {
                 observation[0] = (batch * BATCH + round) as f32;
-                actor.decide(black_box(&observation), &mask, &mut buffers, &mut action);
+                actor.decide(black_box(&observation), &mask, &[], &mut buffers, &mut action);
                 black_box(&action);
             }
             started.elapsed().as_secs_f64() / f64::from(BATCH) * 1e6

@@ -55,6 +55,16 @@ impl Arena {
     }
 }
 
+impl Arena {
+    /// What choices of the first head mean now, see [`Actor::decide`](crate::actor::Actor::decide).
+    pub fn meanings(&self) -> &[u32] {
+        match self {
+            Arena::ScaleFree(world) => world.meanings(),
+            Arena::Paper(_) => &[],
+        }
+    }
+}
+
 impl Environment for Arena {
     fn space(&self) -> Space {
         match self {

@@ -183,6 +183,11 @@ impl World {
         self.play.as_ref().map_or(1.0, |play| play.worth)
     }
 
+    /// Replicas that each choice of the first head asks for now.
+    pub fn meanings(&self) -> &[u32] {
+        self.play.as_ref().map_or(&[], |play| play.eyes.targets())
+    }
+
     /// Begins `episode`, whoever drew it, with `seed` for all that is left to chance in it.
     ///
     /// # Errors
