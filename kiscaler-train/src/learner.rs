@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kisim::config::ConfigError;
-use kisim::random::derive_seed;
+use kisim::random::{Purpose, Stream, derive_seed, stream};
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -35,6 +35,7 @@ const ENVELOPE_ROWS: usize = 20_000;
 enum Seeds {
     Services = 1,
     Evaluation = 2,
+    Episodes = 3,
 }
 
 /// Why there is nothing to drive.
@@ -135,7 +136,24 @@ impl AutoscalingLearner {
         self.trainer.actor()
     }
 
-    fn play(&self, actor: &Actor, seed: u64) -> Result<Played, EnvironmentError> {
+    /// Plays `count` episodes of the environment as training does, with choices drawn from the policy's probabilities: of each
+    /// its kind and its mean reward a step, not weighted by its worth. Nothing that learning depends on changes by it.
+    ///
+    /// # Errors
+    /// If an environment fails.
+    pub fn episodes(&self, count: u64) -> Result<Vec<(String, f64)>, LearnError> {
+        let actor = self.trainer.actor()?;
+        let seeds = derive_seed(self.seed, Seeds::Episodes as u64);
+        let play = |number: u64| {
+            let seed = derive_seed(seeds, number);
+            let played = self.play(&actor, seed, Some(stream(seed, Purpose::Policy, 2)))?;
+            Ok((played.kind, played.tally.reward / played.tally.steps.max(1) as f64))
+        };
+        (0..count).into_par_iter().map(play).collect()
+    }
+
+    /// An episode with choices drawn from `draws`, or the likeliest.
+    fn play(&self, actor: &Actor, seed: u64, mut draws: Option<Stream>) -> Result<Played, EnvironmentError> {
         let mut world = self.source.arena(false);
         world.reset(seed)?;
         let space = world.space();
@@ -151,7 +169,13 @@ impl AutoscalingLearner {
                 teacher: &mut [],
             });
             observations.extend_from_slice(&observation);
-            actor.decide(&observation, &mask, world.meanings(), &mut buffers, &mut action);
+            match &mut draws {
+                Some(stream) => {
+                    let log_probabilities = actor.log_probabilities(&observation, &mask, &mut buffers);
+                    actor.heads.sample(log_probabilities, stream, &mut action);
+                }
+                None => actor.decide(&observation, &mask, world.meanings(), &mut buffers, &mut action),
+            }
             if world.step(&action)?.end.is_some() {
                 break;
             }
@@ -230,7 +254,7 @@ impl Learner for AutoscalingLearner {
         let seeds = derive_seed(self.seed, Seeds::Evaluation as u64);
         let played = (0..self.config.evaluation.episodes)
             .into_par_iter()
-            .map(|number| self.play(&actor, derive_seed(seeds, number)))
+            .map(|number| self.play(&actor, derive_seed(seeds, number), None))
             .collect::<Result<Vec<_>, _>>()?;
         let features = self.config.observation.features().len();
         let mut sample = EnvelopeSample::new(features, ENVELOPE_ROWS, seeds);

@@ -58,6 +58,7 @@ pub fn learning_curves(
         CurvePanel {
             title: measure.title.clone(),
             y_label: measure.unit.clone(),
+            log: false,
             curves: own,
             level: measure.level.clone(),
         }

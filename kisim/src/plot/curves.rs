@@ -2,7 +2,7 @@
 
 use super::PlotError;
 use super::compare::LOOKS;
-use super::scale::Scale;
+use super::scale::{Scale, range};
 use super::sheet::{self, Dash, GREY, Mark, Panel, Stroke};
 
 /// A figure at a step, with the interval that it lies in.
@@ -34,6 +34,8 @@ pub struct CurvePanel {
     pub title: String,
     /// What the vertical axis shows, with its unit.
     pub y_label: String,
+    /// Whether that axis is logarithmic.
+    pub log: bool,
     /// Up to six look different.
     pub curves: Vec<Curve>,
     /// A value to compare with, and its name in the legend.
@@ -71,7 +73,8 @@ pub fn curves(plot: &CurvesPlot) -> Result<String, PlotError> {
             let (low, high) = point.interval.unwrap_or((point.value, point.value));
             [point.value, low, high]
         });
-        let y = axis(&own.y_label, ends.chain(own.level.iter().map(|level| level.0)));
+        let ends = ends.chain(own.level.iter().map(|level| level.0));
+        let y = if own.log { Scale::log(&own.y_label, ends) } else { Scale::with_zero(&own.y_label, ends) };
         let mut panel = Panel::new(own.title.clone(), &x, y, if count == 1 { 330.0 } else { 190.0 });
         panel.x_texts = index + 1 == count;
         if let Some((at, name)) = &own.level {
@@ -105,20 +108,6 @@ pub fn curves(plot: &CurvesPlot) -> Result<String, PlotError> {
     sheet::draw(&plot.title, &plot.note, &panels.collect::<Vec<_>>())
 }
 
-/// From zero, unless something is below it.
-fn axis(label: &str, values: impl Iterator<Item = f64> + Clone) -> Scale {
-    let (lo, hi) = range(values.clone());
-    if lo >= 0.0 || lo > hi {
-        return Scale::from_zero(label, values);
-    }
-    let room = (hi - lo) * 0.04;
-    Scale::linear(label, lo - room, if hi <= 0.0 { (hi + room).min(0.0) } else { hi + room })
-}
-
-fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values.filter(|v| v.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(v), hi.max(v)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{assert_texts, texts};
@@ -137,6 +126,7 @@ mod tests {
         let panel = |title: &str, value: fn(f64) -> f64| CurvePanel {
             title: title.into(),
             y_label: "reward a step".into(),
+            log: false,
             curves: vec![curve("training", value, false), curve("evaluation", |i| 3.0 - i / 20.0, true)],
             level: Some((2.5, "predictive".into())),
         };

@@ -11,6 +11,10 @@
 //! | [`compare()`] | several autoscalers under the same traffic |
 //! | [`pareto()`] | violations against cost, a line an autoscaler, and their common frontier |
 //! | [`curves()`] | figures over steps with the spread of independent runs, such as learning curves |
+//! | [`forest()`] | figures with their intervals, by what was measured and by who, with the numbers beside them |
+//! | [`scatter()`] | one figure against another, with intervals in both |
+//! | [`heat()`] | a matrix, with the numbers in its cells |
+//! | [`histogram()`] | how values are distributed |
 //! | [`traffic()`] | arrivals over time and the law of their distances |
 //! | [`calibration()`] | measurements, the curve fitted to them, and what it misses |
 //!
@@ -33,8 +37,12 @@
 mod calibration;
 mod compare;
 mod curves;
+mod forest;
+mod heat;
+mod histogram;
 mod pareto;
 mod scale;
+mod scatter;
 mod sheet;
 #[cfg(test)]
 mod testing;
@@ -45,7 +53,11 @@ mod traffic;
 pub use calibration::{CalibrationPanel, CalibrationPlot, CalibrationPoint, CalibrationSeries, calibration};
 pub use compare::{ComparePlot, ComparedRun, compare};
 pub use curves::{Curve, CurvePanel, CurvePoint, CurvesPlot, curves};
+pub use forest::{ForestGroup, ForestPlot, ForestValue, forest};
+pub use heat::{HeatPlot, heat};
+pub use histogram::{HistogramPanel, HistogramPlot, histogram};
 pub use pareto::{ParetoLine, ParetoMark, ParetoPlot, pareto};
+pub use scatter::{ScatterPlot, ScatterPoint, ScatterSeries, scatter};
 pub use timeline::{TimelinePlot, TimelinePool, timeline};
 pub use traffic::{GapBin, TrafficPlot, traffic};
 

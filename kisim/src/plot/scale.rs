@@ -65,6 +65,27 @@ impl Scale {
         scale
     }
 
+    /// A linear axis from zero, unless something is below it.
+    pub fn with_zero(label: &str, values: impl Iterator<Item = f64> + Clone) -> Self {
+        let (lo, hi) = range(values.clone());
+        if lo >= 0.0 || lo > hi {
+            return Scale::from_zero(label, values);
+        }
+        let room = (hi - lo) * 0.04;
+        Scale::linear(label, lo - room, if hi <= 0.0 { (hi + room).min(0.0) } else { hi + room })
+    }
+
+    /// Things beside each other, the first at 0, the next at 1 or, downwards, at −1, with lines between them.
+    pub fn names(names: &[String], downwards: bool) -> Self {
+        let direction = if downwards { -1.0 } else { 1.0 };
+        let place = |i: usize| i as f64 * direction;
+        let ends = (-0.5 * direction, (names.len() as f64 - 0.5) * direction);
+        let (lo, hi) = widen(ends.0.min(ends.1), ends.0.max(ends.1));
+        let ticks = names.iter().enumerate().map(|(i, name)| (place(i), name.clone())).collect();
+        let minor = (1..names.len()).map(|i| place(i) - 0.5 * direction).collect();
+        Scale { label: String::new(), lo, hi, law: Law::Linear, ticks, minor }
+    }
+
     /// A logarithmic axis around the positive ones of `values`, between 1, 2 or 5 times powers of ten.
     pub fn log(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let shown = values.filter(|v| v.is_finite() && *v > 0.0 && *v < LARGEST);
@@ -213,6 +234,11 @@ impl Scale {
             k += 1.0;
         }
     }
+}
+
+/// The least and the largest of `values`.
+pub(super) fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.filter(|v| v.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(v), hi.max(v)))
 }
 
 /// A range that spans something.

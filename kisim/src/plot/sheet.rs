@@ -12,8 +12,10 @@ use super::scale::Scale;
 const WIDTH: f64 = 960.0;
 /// Drawing units a pixel: `plotters` draws on whole units, which must be finer than a line is wide.
 const UNITS: f64 = 4.0;
+/// Left of a panel's data: names of the axis and of its ticks.
 const LEFT: f64 = 74.0;
-const RIGHT: f64 = 22.0;
+/// Right of it.
+pub(super) const RIGHT: f64 = 22.0;
 const TITLE: f64 = 34.0;
 /// Height of the note under the title.
 const NOTE: f64 = 16.0;
@@ -126,6 +128,12 @@ pub(super) enum Mark {
     Bars { ends: Vec<[(f64, f64); 2]>, colour: RGBColor },
     /// A horizontal line across the panel.
     Level { at: f64, stroke: Stroke },
+    /// A vertical line across the panel.
+    Upright { at: f64, stroke: Stroke },
+    /// A filled box, with a text in its middle that is white on a dark one.
+    Box { corners: [(f64, f64); 2], colour: RGBColor, text: String },
+    /// Texts beside the panel, each at a height.
+    Beside { texts: Vec<(f64, String)> },
 }
 
 impl Mark {
@@ -137,7 +145,8 @@ impl Mark {
             }
             Mark::Bars { ends, .. } => !ends.iter().any(|pair| pair.iter().all(shown)),
             Mark::Band { edges, .. } => !edges.iter().any(|&(a, _, b)| shown(&(a, b))),
-            Mark::Level { .. } => true,
+            Mark::Box { corners, .. } => !corners.iter().all(shown),
+            Mark::Level { .. } | Mark::Upright { .. } | Mark::Beside { .. } => true,
         }
     }
 }
@@ -152,13 +161,16 @@ pub(super) struct Panel {
     pub x_texts: bool,
     /// Height of the data area, pixels.
     pub height: f64,
+    /// Room left and right of the data area, pixels.
+    pub margins: (f64, f64),
     /// In drawing order, with the name in the legend.
     pub marks: Vec<(Mark, Option<String>)>,
 }
 
 impl Panel {
     pub fn new(title: impl Into<String>, x: &Scale, y: Scale, height: f64) -> Self {
-        Panel { title: title.into(), x: x.clone(), y, x_texts: false, height, marks: Vec::new() }
+        let margins = (LEFT, RIGHT);
+        Panel { title: title.into(), x: x.clone(), y, x_texts: false, height, margins, marks: Vec::new() }
     }
 
     pub fn add(&mut self, mark: Mark, name: impl Into<String>) {
@@ -213,7 +225,7 @@ fn failed<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) ->
 }
 
 /// About how wide `text` is at `size` pixels: no font is at hand that could tell.
-fn text_width(text: &str, size: f64) -> f64 {
+pub(super) fn text_width(text: &str, size: f64) -> f64 {
     let em = |c: char| match c {
         'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | '\'' | '|' => 0.3,
         ' ' | 'f' | 't' | 'r' | '(' | ')' | '-' | '/' => 0.4,
@@ -300,7 +312,7 @@ fn sample(root: &Area<'_>, mark: &Mark, (left, middle): (f64, f64)) -> Result<()
             root.draw(&PathElement::new(vec![(from, y), (to, y)], stroke.style())).map_err(failed)?;
             draw_marker(root, *shape, ((from + to) / 2, y), stroke.colour)
         }
-        Mark::Level { stroke, .. } => {
+        Mark::Level { stroke, .. } | Mark::Upright { stroke, .. } => {
             root.draw(&PathElement::new(vec![(from, y), (to, y)], stroke.style())).map_err(failed)
         }
         Mark::Bars { colour, .. } => {
@@ -311,7 +323,12 @@ fn sample(root: &Area<'_>, mark: &Mark, (left, middle): (f64, f64)) -> Result<()
             root.draw(&Rectangle::new([(from, y - half), (to, y + half)], colour.mix(*opacity).filled()))
                 .map_err(failed)
         }
+        Mark::Box { colour, .. } => {
+            let half = units(5.0);
+            root.draw(&Rectangle::new([(from, y - half), (to, y + half)], colour.filled())).map_err(failed)
+        }
         Mark::Dots { shape, colour, .. } => draw_marker(root, *shape, ((from + to) / 2, y), *colour),
+        Mark::Beside { .. } => Ok(()),
     }
 }
 
@@ -341,10 +358,11 @@ fn draw_marker(root: &Area<'_>, shape: Shape, (x, y): (i32, i32), colour: RGBCol
 fn fill(root: &Area<'_>, panel: &Panel, top: f64) -> Result<(), PlotError> {
     let (x, y) = (&panel.x, &panel.y);
     let below = if panel.x_texts { X_AXIS } else { 0.0 };
+    let (left, right) = (panel.margins.0, WIDTH - panel.margins.1);
     let cut = root.clone().shrink((0, units(top)), (units(WIDTH) as u32, units(panel.height + below) as u32));
     let mut chart = ChartBuilder::on(&cut)
-        .margin_right(units(RIGHT))
-        .y_label_area_size(units(LEFT))
+        .margin_right(units(panel.margins.1))
+        .y_label_area_size(units(left))
         .x_label_area_size(units(below))
         .build_cartesian_2d(x.clone(), y.clone())
         .map_err(failed)?;
@@ -362,7 +380,7 @@ fn fill(root: &Area<'_>, panel: &Panel, top: f64) -> Result<(), PlotError> {
     let turned = font(11.0, FontStyle::Normal).transform(FontTransform::Rotate270);
     write(root, &y.label, (11.0, top + panel.height / 2.0), HPos::Center, turned)?;
     if panel.x_texts {
-        let below = ((LEFT + WIDTH - RIGHT) / 2.0, top + panel.height + 29.0);
+        let below = ((left + right) / 2.0, top + panel.height + 29.0);
         write(root, &x.label, below, HPos::Center, font(11.0, FontStyle::Normal))?;
     }
     let at = |px: f64, py: f64| Some(chart.plotting_area().map_coordinate(&(x.at(px)?, y.at(py)?)));
@@ -390,6 +408,31 @@ fn fill(root: &Area<'_>, panel: &Panel, top: f64) -> Result<(), PlotError> {
                     }
                 }
             }
+            Mark::Upright { at: level, stroke } => {
+                let ends = chart.plotting_area().get_pixel_range();
+                if let Some(place) = x.at(*level) {
+                    let (px, _) = chart.plotting_area().map_coordinate(&(place, y.lo));
+                    let path = vec![(px, ends.1.start), (px, ends.1.end)];
+                    root.draw(&PathElement::new(path, stroke.style())).map_err(failed)?;
+                }
+            }
+            Mark::Box { corners: [from, to], colour, text } => {
+                if let (Some(from), Some(to)) = (at(from.0, from.1), at(to.0, to.1)) {
+                    root.draw(&Rectangle::new([from, to], colour.filled())).map_err(failed)?;
+                    let middle = (f64::from(from.0 + to.0) / 2.0 / UNITS, f64::from(from.1 + to.1) / 2.0 / UNITS);
+                    let ink: &RGBColor = if luminance(*colour) < 0.45 { &WHITE } else { &BLACK };
+                    write(root, text, middle, HPos::Center, font(11.0, FontStyle::Normal).color(ink))?;
+                }
+            }
+            Mark::Beside { texts } => {
+                for (height, text) in texts {
+                    if let Some(position) = y.at(*height) {
+                        let (_, py) = chart.plotting_area().map_coordinate(&(x.lo, position));
+                        let place = (right + 8.0, f64::from(py) / UNITS);
+                        write(root, text, place, HPos::Left, font(10.0, FontStyle::Normal))?;
+                    }
+                }
+            }
             Mark::Level { at: level, stroke } => {
                 let ends = chart.plotting_area().get_pixel_range();
                 if let Some(height) = y.at(*level) {
@@ -402,13 +445,18 @@ fn fill(root: &Area<'_>, panel: &Panel, top: f64) -> Result<(), PlotError> {
     }
     // Again on top of the data, and also where no texts call for an axis.
     let floor = units(top + panel.height);
-    let axis = vec![(units(LEFT), floor), (units(WIDTH - RIGHT), floor)];
+    let axis = vec![(units(left), floor), (units(right), floor)];
     root.draw(&PathElement::new(axis, Stroke::new(BLACK, 0.75, Dash::Solid).style())).map_err(failed)?;
     if panel.marks.iter().all(|(mark, _)| mark.is_empty(x, y)) {
-        let middle = ((LEFT + WIDTH - RIGHT) / 2.0, top + panel.height / 2.0);
+        let middle = ((left + right) / 2.0, top + panel.height / 2.0);
         write(root, "no data", middle, HPos::Center, font(12.0, FontStyle::Italic))?;
     }
     Ok(())
+}
+
+/// How light `colour` is in greyscale: 0 black, 1 white.
+fn luminance(colour: RGBColor) -> f64 {
+    (0.299 * f64::from(colour.0) + 0.587 * f64::from(colour.1) + 0.114 * f64::from(colour.2)) / 255.0
 }
 
 type Pixels = (i32, i32);

@@ -31,3 +31,10 @@ pub(super) fn assert_texts(svg: &str, expected: &[&str]) {
         assert!(found.iter().any(|f| f == text), "{text:?} is not among {found:?}");
     }
 }
+
+/// Written to the folder in `KISIM_PLOTS`, if there is one, to be looked at.
+pub(super) fn keep(name: &str, svg: &str) {
+    if let Some(folder) = std::env::var_os("KISIM_PLOTS") {
+        std::fs::write(std::path::Path::new(&folder).join(name), svg).unwrap();
+    }
+}

@@ -67,6 +67,11 @@ impl Users {
         self.thinking.push(Reverse((now.saturating_add(think), user)));
     }
 
+    /// From when on (nanoseconds) how many users there are, ascending.
+    pub fn schedule(&self) -> &[(u64, u32)] {
+        &self.schedule
+    }
+
     /// Users asked for at present.
     pub fn target(&self) -> u32 {
         self.target
