@@ -8,6 +8,7 @@
 
 pub mod campaign;
 pub mod cell;
+pub mod chart;
 pub mod experiment;
 pub mod experiments;
 pub mod frame;
@@ -20,4 +21,5 @@ pub mod runner;
 pub mod scene;
 pub mod shard;
 pub mod store;
+pub mod summary;
 pub mod work;

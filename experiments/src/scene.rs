@@ -121,7 +121,7 @@ fn base(name: &str) -> Result<Table> {
 }
 
 /// Lays `changes` over `table`.
-fn merge(table: &mut Table, changes: &Table) {
+pub(crate) fn merge(table: &mut Table, changes: &Table) {
     for (key, change) in changes {
         match (table.get_mut(key), change) {
             (Some(Value::Table(own)), Value::Table(change)) if !another_kind(own, change) => merge(own, change),
