@@ -132,6 +132,23 @@ impl Contender {
         files.iter().map(load).collect()
     }
 
+    /// The same with `factor` times the headroom; `None` of hindsight, which has none, and of who does not say how.
+    pub fn with_headroom(&self, factor: f64, scenario: &Scenario) -> Option<Contender> {
+        Some(match self {
+            Contender::Autoscaler(config) => Contender::Autoscaler(config.with_headroom(factor, scenario)),
+            Contender::File(name, config) => Contender::File(name.clone(), config.with_headroom(factor, scenario)),
+            Contender::Policy { name, vary, .. } => {
+                let vary = Arc::clone(vary.as_ref()?);
+                let again = move |other: f64| vary(factor * other);
+                Contender::Policy { name: name.clone(), build: again(1.0), vary: Some(Arc::new(again)) }
+            }
+            Contender::Foresight(config) => {
+                Contender::Foresight(ForesightConfig { headroom: config.headroom * factor, ..*config })
+            }
+            Contender::Hindsight(_) => return None,
+        })
+    }
+
     /// Its name in reports.
     pub fn name(&self) -> String {
         match self {
@@ -226,7 +243,11 @@ mod tests {
             build: build(4.0),
             vary: Some(Arc::new(move |factor| build(4.0 * factor))),
         };
-        let sweep = pareto(&prepared, &[mine], &[0.5, 1.0, 2.0], 1, 1, &silent).unwrap();
+        let sweep = pareto(&prepared, std::slice::from_ref(&mine), &[0.5, 1.0, 2.0], 1, 1, &silent).unwrap();
+        let twice =
+            mine.with_headroom(0.5, &prepared.scenario).unwrap().with_headroom(4.0, &prepared.scenario).unwrap();
+        let alone = compare(&prepared, &[twice], 1, 1, &silent).unwrap();
+        assert_eq!(alone.autoscalers[0].metrics["cost"].mean, sweep.contenders[0].points[2].cost.mean);
         let costs: Vec<f64> = sweep.contenders[0].points.iter().map(|point| point.cost.mean).collect();
         assert!(costs.len() == 3 && costs[0] < costs[1] && costs[1] < costs[2], "{costs:?}");
     }

@@ -55,6 +55,28 @@ impl TimeDistribution {
         TimeDistribution::Constant { value }
     }
 
+    /// The same, `factor` times as long.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        let scaled = |time: &Span| Span(time.0.mul_f64(factor));
+        match self {
+            TimeDistribution::Constant { value } => TimeDistribution::Constant { value: scaled(value) },
+            TimeDistribution::Uniform { low, high } => {
+                TimeDistribution::Uniform { low: scaled(low), high: scaled(high) }
+            }
+            TimeDistribution::Exponential { mean } => TimeDistribution::Exponential { mean: scaled(mean) },
+            TimeDistribution::Lognormal { median, cv } => {
+                TimeDistribution::Lognormal { median: scaled(median), cv: *cv }
+            }
+            TimeDistribution::Percentiles { minimum, p50, p90, p99 } => TimeDistribution::Percentiles {
+                minimum: scaled(minimum),
+                p50: scaled(p50),
+                p90: scaled(p90),
+                p99: scaled(p99),
+            },
+        }
+    }
+
     /// What is wrong with the parameters, as (field, found, expected).
     pub fn problem(&self) -> Option<(&'static str, String, &'static str)> {
         match self {
@@ -143,6 +165,7 @@ mod tests {
             let mut draws: Vec<f64> = (0..n).map(|_| distribution.sample(&mut rng) as f64 * 1e-9).collect();
             let mean = draws.iter().sum::<f64>() / n as f64;
             assert!((mean / distribution.mean_secs() - 1.0).abs() < 0.01, "{distribution:?}: {mean}");
+            assert!((distribution.scaled(2.5).mean_secs() / (2.5 * distribution.mean_secs()) - 1.0).abs() < 1e-6);
             if let TimeDistribution::Percentiles { p90, .. } = distribution {
                 draws.sort_by(f64::total_cmp);
                 assert!((draws[n * 9 / 10] / p90.as_secs_f64() - 1.0).abs() < 0.02);

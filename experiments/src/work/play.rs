@@ -34,8 +34,8 @@ pub struct Play {
     pub scene: Scene,
     /// Who, as rows call them: names of `kisim compare` (`hpa`, `fixed:4`, `foresight`, `hindsight:quick`, …), `policy`, the
     /// one that ships, `policy/0.5`, to whom a saved dollar counts half, and `leader`, the rule that leads in shadow.
-    /// `policy after 1h` has driven the service that long before; `hpa on cpu` and `fixed:gpu=1 on gpu` have no pods of the
-    /// other kind.
+    /// `policy after 1h` has driven the service that long before; `hpa at 1.25` has a quarter more headroom; `hpa on cpu` and
+    /// `fixed:gpu=1 on gpu` have no pods of the other kind.
     pub contenders: Vec<String>,
     /// How many seeds, derived from the scenario's.
     pub seeds: u64,
@@ -106,6 +106,8 @@ struct Who<'a> {
     name: &'a str,
     /// `after 1h`.
     history: Option<Span>,
+    /// `at 1.25`.
+    headroom: Option<f64>,
     /// `on cpu`.
     hardware: Option<Hardware>,
 }
@@ -118,6 +120,13 @@ impl<'a> Who<'a> {
             Some((rest, "gpu")) => (rest, Some(Hardware::Gpu)),
             Some((rest, "cpu")) => (rest, Some(Hardware::Cpu)),
             Some(_) => anyhow::bail!(unknown("gpu or cpu after \"on\"")),
+        };
+        let (rest, headroom) = match rest.rsplit_once(" at ") {
+            None => (rest, None),
+            Some((rest, factor)) => {
+                let found = factor.parse::<f64>().ok().filter(|factor| factor.is_finite() && *factor > 0.0);
+                (rest, Some(found.with_context(|| unknown("a positive number after \"at\""))?))
+            }
         };
         let (name, history) = match rest.rsplit_once(" after ") {
             None => (rest, None),
@@ -141,7 +150,7 @@ impl<'a> Who<'a> {
         // Others would start a pod of the other kind.
         let stays_off = ["fixed", "hpa"].contains(&name.split_once(':').map_or(name, |(kind, _)| kind));
         ensure!(hardware.is_none() || stays_off, unknown("fixed or hpa before \"on\""));
-        Ok(Who { name, history, hardware })
+        Ok(Who { name, history, headroom, hardware })
     }
 
     /// What a saved dollar counts to `policy` or `policy/WEIGHT`; `None` for anybody else.
@@ -157,10 +166,16 @@ impl<'a> Who<'a> {
     }
 
     fn contender(&self, policy: &Arc<Checkpoint>, scenario: &Scenario) -> Result<Contender> {
-        Ok(match Who::weight(self.name)? {
+        let plain = match Who::weight(self.name)? {
             Some(weight) => contenders::policy(policy, weight, self.history, scenario)?,
             None => contenders::rival(self.name, self.history, scenario)?,
-        })
+        };
+        match self.headroom {
+            None => Ok(plain),
+            Some(factor) => plain
+                .with_headroom(factor, scenario)
+                .with_context(|| format!("contender {:?}: expected one with a headroom before \"at\"", self.name)),
+        }
     }
 }
 
@@ -265,9 +280,14 @@ mod tests {
     #[test]
     fn weights_and_a_past_make_others_of_the_policy() {
         let scenario = short("llm-periodic");
-        let rows = played(&scenario, &["policy", "policy/4", "policy after 10m", "leader", "leader after 10m"], 1);
+        let rows = played(
+            &scenario,
+            &["policy", "policy/4", "policy after 10m", "leader", "leader after 10m", "policy at 0.25"],
+            1,
+        );
         let costs: Vec<f64> = rows.iter().map(|row| row.get_number("cost_usd")).collect();
         assert!(costs[1] <= costs[0], "a dollar that counts four times is saved: {costs:?}");
+        assert_eq!(costs[5], costs[1], "a quarter of the headroom is four times the dollar");
         assert!(costs[2] != costs[0] && costs[4] != costs[3], "what was seen before is known: {costs:?}");
     }
 
@@ -298,6 +318,7 @@ mod tests {
         check("hpa on tpu", "gpu or cpu");
         check("keda on cpu", "fixed or hpa");
         check("policy after noon", "a length of time");
+        check("hpa at least", "a positive number");
         check("hpa after 1h", "nothing after");
         check("mine.yaml", "a name, no file");
         check("policy/-1", "a positive number");
