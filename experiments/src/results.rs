@@ -36,7 +36,7 @@ impl Row {
 
 impl Results {
     /// The rows in which every one of `columns` has that text.
-    pub fn with<'a>(&'a self, columns: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = &'a Row> {
+    pub fn with<'a, 'b>(&'a self, columns: &'b [(&'b str, &'b str)]) -> impl Iterator<Item = &'a Row> + use<'a, 'b> {
         self.rows.iter().filter(move |row| columns.iter().all(|(name, text)| row.get_text(name) == *text))
     }
 }

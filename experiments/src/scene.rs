@@ -36,7 +36,7 @@ const SCENARIOS: &[(&str, &str)] = scenarios![
 const TAGS: [&str; 8] = ["kind", "shape", "process", "distribution", "rule", "mode", "reward", "from"];
 
 /// Where something is played.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scene {
     /// What tables call it.

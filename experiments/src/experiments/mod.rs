@@ -2,21 +2,36 @@
 
 use crate::experiment::Experiment;
 
+mod ablations;
+mod fidelity;
 mod frontier;
+mod learning;
+mod patterns;
+mod performance;
 mod regret;
 mod robustness;
 mod sensitivity;
+mod speed;
 mod traces;
+mod training;
+mod training_paper;
 mod zero_shot;
 
 /// All of them, in the order of the report.
 pub const ALL: &[&Experiment] = &[
+    &patterns::PATTERNS,
+    &training_paper::TRAINING_PAPER,
+    &training::TRAINING,
+    &performance::PERFORMANCE,
     &traces::TRACES,
     &regret::REGRET,
     &frontier::FRONTIER,
     &zero_shot::ZERO_SHOT,
     &robustness::ROBUSTNESS,
     &sensitivity::SENSITIVITY,
+    &ablations::ABLATIONS,
+    &fidelity::FIDELITY,
+    &speed::SPEED,
 ];
 
 #[cfg(test)]
