@@ -17,6 +17,7 @@ pub const PAPER: &str = include_str!("../configs/paper.toml");
 
 /// A training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
     /// Its name: of the run's folder, and in figures.
@@ -51,6 +52,7 @@ fn twenty() -> u64 {
 /// Evaluations in the course of training: episodes of the training distribution with seeds of their own, and the likeliest
 /// choices. The best policy by them is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluationConfig {
     /// Updates between two.

@@ -13,6 +13,7 @@ pub const HEADS: usize = 3;
 
 /// A set of observations and actions. A checkpoint names the one it was trained with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ObservationSet {
     /// Ours, see [`scale_free`].

@@ -130,17 +130,19 @@ pub trait Autoscaler: fmt::Debug + Send {
 
 /// Bounds on a pool's replicas, applied after every decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Fewest replicas.
     pub min_replicas: u32,
-    /// Most replicas.
+    /// Most replicas; at least 1 and `min_replicas`.
     pub max_replicas: u32,
-    /// Most replicas added by one decision.
+    /// Most replicas added by one decision; at least 1.
     pub max_step_up: u32,
-    /// Most replicas removed by one decision.
+    /// Most replicas removed by one decision; at least 1.
     pub max_step_down: u32,
-    /// A decrease takes the highest decision of this long, so that a dip is no reason to shrink.
+    /// A decrease takes the highest decision of this long, so that a dip is no reason to shrink; beside any window of the
+    /// autoscaler's own.
     pub scale_down_stabilization: Span,
 }
 

@@ -9,6 +9,7 @@ use crate::random::Stream;
 
 /// A distribution of lengths of time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "distribution", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TimeDistribution {
     /// Always the same.

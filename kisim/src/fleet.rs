@@ -16,6 +16,7 @@ const NO_GPU: u32 = u32::MAX;
 
 /// Which pool a request goes to.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "rule", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Placement {
     /// Always the GPU pool.

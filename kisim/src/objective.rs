@@ -12,11 +12,12 @@ use crate::traffic::Pattern;
 
 /// What is rewarded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "reward", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Objective {
     /// −(weighted violations + weighted cost + weighted churn); at most 0. See [`RewardMean`] for a whole run's.
     Slo {
-        /// Weight of the share of requests that ended late or without an answer.
+        /// Weight of the share of requests that ended late or without an answer; like the others at least 0.
         #[serde(default = "three")]
         violation_weight: f64,
         /// Weight of the cost over the cost of all pools at their maximum.
@@ -54,12 +55,13 @@ impl Default for Objective {
 
 /// Where the published reward's reference latency and throughput come from.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "from", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PaperBaseline {
     /// Measured in the simulator before the run: the scenario's initial replicas, unchanged, GPU only and CPU only.
     #[default]
     Measured,
-    /// The published table, which was set by hand.
+    /// The published table, which was set by hand; with a published pattern only.
     Published,
     /// These.
     Given {

@@ -9,6 +9,7 @@ use crate::sharing::SharingRule;
 
 /// What a replica computes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Hardware {
     /// A GPU, or a share of one.
@@ -19,6 +20,7 @@ pub enum Hardware {
 
 /// An affine service time: `fixed + per_item · batch`, milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AffineMs {
     /// Cost of a batch of any size, milliseconds.
@@ -29,6 +31,7 @@ pub struct AffineMs {
 
 /// The family of a batch's service time around its mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SpreadFamily {
     /// Log-normal with the profile's coefficient of variation; deterministic when that is 0.
@@ -40,6 +43,7 @@ pub enum SpreadFamily {
 
 /// A service profile, as written in TOML.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Name, as `profile = "…"` in a scenario.
@@ -52,9 +56,10 @@ pub struct Profile {
     /// The device it was measured on.
     #[serde(default)]
     pub device: String,
-    /// Largest batch the figures hold for.
+    /// Largest batch the figures hold for; at most the largest measured.
     pub max_batch: usize,
-    /// Measured (batch, mean latency in ms), ascending, joined piecewise linearly.
+    /// Measured (batch, mean latency in ms); batches ascend, latencies do not fall, and lines join them. Either this or
+    /// `affine_ms`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency_ms: Vec<(usize, f64)>,
     /// Or an affine fit of them.

@@ -7,6 +7,7 @@ use crate::random::Stream;
 
 /// How a pool's endpoints share its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Routing {
     /// Uniformly at random, as kube-proxy's iptables mode does with connections.

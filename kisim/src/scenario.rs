@@ -19,13 +19,14 @@ use crate::telemetry::TelemetryConfig;
 use crate::traffic::{Pattern, Traffic};
 
 /// The built-in scenario, with a comment on every field.
-pub const DEFAULT: &str = include_str!("../../scenarios/default.toml");
+pub const DEFAULT: &str = include_str!("../scenarios/default.toml");
 
 /// The published testbed, see docs/simulator.md.
-pub const PAPER: &str = include_str!("../../scenarios/paper.toml");
+pub const PAPER: &str = include_str!("../scenarios/paper.toml");
 
 /// A scenario, as written in TOML.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Name, for reports.
@@ -33,13 +34,13 @@ pub struct Scenario {
     /// One sentence, for reports.
     #[serde(default)]
     pub description: String,
-    /// Seed, unless the command line gives one.
+    /// Seed of all randomness, unless the command line gives one.
     #[serde(default = "first_seed")]
     pub seed: u64,
-    /// Length of a run; a pattern's or a trace's own if absent.
+    /// Length of a run, at least 1ms; a pattern's or a trace's own if absent. Open and closed traffic need one.
     #[serde(default)]
     pub duration: Option<Span>,
-    /// Time at the start that does not count in any statistic.
+    /// Time at the start that does not count in any statistic; less than the duration.
     #[serde(default)]
     pub warm_up: Span,
     /// Who sends requests, and when.
@@ -85,17 +86,20 @@ fn first_seed() -> u64 {
 
 /// The latency objective.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Slo {
-    /// A response later than this breaks it.
+    /// A response later than this breaks it; above 0.
     pub latency: Span,
 }
 
 /// What clients do when they do not get an answer.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Client {
-    /// They give up after this long. A request still queued is then cancelled; one being executed is executed in vain.
+    /// They give up after this long, at least 1ms and more than the `overhead_ms` of every profile. A request still queued
+    /// is then cancelled; one being executed is executed in vain.
     pub timeout: Option<Span>,
     /// They try again after a failure.
     pub retries: Option<Retries>,
@@ -103,16 +107,17 @@ pub struct Client {
 
 /// Retries with exponential back-off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Retries {
     /// Most attempts, the first included; at least 2.
     pub attempts: u32,
     /// Wait before the second attempt.
     pub back_off: Span,
-    /// Factor on the wait from attempt to attempt.
+    /// Factor on the wait from attempt to attempt, at least 1.
     #[serde(default = "two")]
     pub multiplier: f64,
-    /// Each wait is drawn uniformly between `1 − jitter` and `1 + jitter` times its nominal length.
+    /// Each wait is drawn uniformly between `1 − jitter` and `1 + jitter` times its nominal length; 0 to 1.
     #[serde(default)]
     pub jitter: f64,
 }
@@ -123,6 +128,7 @@ fn two() -> f64 {
 
 /// How requests reach pods.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Service {
     /// Which pod of a pool.
@@ -142,9 +148,10 @@ impl Default for Service {
 
 /// A queue in front of the Service, see [`crate::activator`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ActivatorConfig {
-    /// Requests waiting beyond which it rejects; Knative's breaker holds 10,000.
+    /// Requests waiting beyond which it rejects; Knative's breaker holds 10,000. 0 holds nobody.
     pub queue_limit: usize,
 }
 
@@ -156,17 +163,19 @@ impl Default for ActivatorConfig {
 
 /// A pool of equal pods.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
-    /// A built-in profile's name, the path of a profile, or a profile's text, which has more than one line.
+    /// A built-in profile's name (`kisim profiles`), the path of a profile, which ends in `.toml`, or a profile's text, which
+    /// has more than one line.
     pub profile: String,
-    /// Replicas at the start, ready.
+    /// Replicas at the start, ready; within the limits.
     #[serde(default = "one_replica")]
     pub initial_replicas: u32,
     /// Bounds on replicas and on changes of them.
     #[serde(default)]
     pub limits: Limits,
-    /// CPU cores a pod asks for.
+    /// CPU cores a pod asks its node for.
     #[serde(default = "one_core")]
     pub cpus: f64,
     /// CPU time a request costs beside a GPU pod's GPU work (decoding, copying), milliseconds; drives its CPU utilisation.
@@ -206,19 +215,20 @@ fn exclusive() -> Sharing {
 
 /// Triton's batching, by its `config.pbtxt`'s names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct BatcherConfig {
-    /// `max_batch_size`; 1 for no batching.
+    /// `max_batch_size`, at most the profile's `max_batch`; 1 for no batching.
     pub max_batch: usize,
     /// `max_queue_delay_microseconds`.
     pub max_queue_delay: Span,
-    /// `preferred_batch_size`.
+    /// `preferred_batch_size`, each from 1 to `max_batch`; empty: `max_batch`.
     pub preferred_batch_sizes: Vec<usize>,
     /// `max_queue_size`; 0 for no limit.
     pub queue_limit: usize,
     /// `default_timeout_microseconds` with `timeout_action: REJECT`: a request queued for this long is dropped.
     pub queue_timeout: Option<Span>,
-    /// `instance_group.count`.
+    /// `instance_group.count`, 1 to 64.
     pub instances: usize,
 }
 
@@ -237,17 +247,19 @@ impl Default for BatcherConfig {
 
 /// Nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClusterConfig {
-    /// Groups of equal nodes.
+    /// Groups of equal nodes, at least one.
     pub nodes: Vec<NodeGroup>,
 }
 
 /// The control loop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Control {
-    /// Time between decisions.
+    /// Time between decisions, at least 100ms.
     pub interval: Span,
 }
 

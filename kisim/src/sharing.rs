@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The rule is a *speed*: the share of its stand-alone rate at which one execution progresses while `k` executions
 /// are running on the same GPU. It is re-evaluated whenever an execution starts or ends there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Sharing {
     /// One replica a GPU. Its own model instances still share it, see [`SharingRule::instance_gain`].
@@ -30,6 +31,7 @@ pub enum Sharing {
 
 /// MIG profiles of an A100 or H100, by compute slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum MigSlice {
     /// One of seven compute slices.
     #[serde(rename = "1g")]
@@ -73,6 +75,7 @@ impl MigSlice {
 
 /// The figures behind the slow-downs; a profile may override each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct SharingRule {
     /// Aggregate throughput of two or more concurrent instances of one pod over one instance, by batch size, joined

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What PPO may be told. The defaults learn CartPole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct PpoConfig {
     /// Environments that step together.

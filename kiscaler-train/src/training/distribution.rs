@@ -23,6 +23,7 @@ use super::traffic::{Family, arrivals, scale};
 
 /// What is drawn from. Ranges are drawn from uniformly in the logarithm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct DistributionConfig {
     /// Services that are drawn and measured before training: profile, batching, objective, size.

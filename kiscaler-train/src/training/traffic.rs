@@ -11,6 +11,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 /// What kind of load an episode has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// A level, perhaps a slow walk around it.

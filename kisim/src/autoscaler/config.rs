@@ -18,11 +18,13 @@ use crate::scenario::Scenario;
 
 /// Which autoscaler, and how it is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(!try_from))]
 #[serde(tag = "kind", rename_all = "snake_case", try_from = "toml::Table")]
 pub enum AutoscalerConfig {
     /// The same numbers from the first decision on.
     Fixed {
-        /// By pool; a pool that is not named keeps its initial replicas.
+        /// By pool, within its limits; a pool that is not named keeps its initial replicas.
+        #[serde(default)]
         replicas: BTreeMap<String, u32>,
     },
     /// A timetable.
@@ -79,13 +81,14 @@ fn fields<T: DeserializeOwned>(table: toml::Table) -> Result<T, String> {
 
 /// How HPAs are set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct HpaConfig {
     /// What they watch.
     pub metric: HpaMetric,
-    /// The target, in the metric's unit.
+    /// The target, in the metric's unit; above 0.
     pub target: f64,
-    /// `behavior.scaleDown.stabilizationWindowSeconds`, 300 s in Kubernetes.
+    /// `behavior.scaleDown.stabilizationWindowSeconds`, 300 s in Kubernetes; to whole seconds.
     pub scale_down_stabilization: Span,
     /// By pool: a manifest instead of the above.
     pub manifests: BTreeMap<String, Manifest>,
@@ -107,15 +110,16 @@ impl Default for HpaConfig {
 
 /// How ScaledObjects are set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct KedaConfig {
     /// What they watch, summed over pods.
     pub metric: HpaMetric,
-    /// `threshold`, a pod, in the metric's unit; by default a batch in flight, or 70 % of what saturates a pod.
+    /// `threshold`, a pod, in the metric's unit, above 0; by default a batch in flight, or 70 % of what saturates a pod.
     pub threshold: Option<f64>,
-    /// `pollingInterval`.
+    /// `pollingInterval`, at least 1s; to whole seconds.
     pub polling_interval: Span,
-    /// `cooldownPeriod`.
+    /// `cooldownPeriod`; to whole seconds.
     pub cooldown: Span,
     /// By pool: a manifest instead of the above.
     pub manifests: BTreeMap<String, Manifest>,
@@ -138,6 +142,7 @@ impl Default for KedaConfig {
 
 /// How Knative's autoscalers are set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct KpaConfig {
     /// `autoscaling.knative.dev/target`, concurrent requests a pod, of which 70 % are aimed for; by default a full batch.
@@ -187,6 +192,21 @@ impl Serialize for Manifest {
             Manifest::File(path) => path.serialize(serializer),
             Manifest::Text(text) => text.serialize(serializer),
         }
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Manifest {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Manifest".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "format": "manifest"})
     }
 }
 

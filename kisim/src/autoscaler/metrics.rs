@@ -13,6 +13,7 @@ use crate::window::{Counter, Gauge};
 
 /// What an HPA or a ScaledObject that is not written out watches: an average over a pool's pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HpaMetric {
     /// Busy share of the device, per cent (`DCGM_FI_DEV_GPU_UTIL` for GPU pods).

@@ -22,17 +22,18 @@ use crate::window::{Counter, Gauge};
 
 /// The parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct PredictiveConfig {
-    /// Quantile of the forecast's errors that is added to it, 0–1.
+    /// Quantile of the forecast's errors that is added to it; from 0 to below 1.
     pub quantile: f64,
-    /// Share of requests that may break the objective at the forecast rate, 0–1.
+    /// Share of requests that may break the objective at the forecast rate; from 0 to below 1.
     pub violation: f64,
-    /// Factor on the forecast.
+    /// Factor on the forecast, above 0.
     pub headroom: f64,
     /// Pods kept ready beyond that, for what no forecast foresees.
     pub spare: u32,
-    /// What waits beyond a batch a pod is to be gone in this long.
+    /// What waits beyond a batch a pod is to be gone in this long, above 0.
     pub drain: Span,
     /// Downwards, the highest number wanted in this long holds.
     pub hold: Span,
@@ -59,6 +60,7 @@ impl Default for PredictiveConfig {
 
 /// Which models may forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ForecastModel {
     /// The best of all by back-test.

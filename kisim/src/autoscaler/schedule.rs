@@ -10,6 +10,7 @@ use crate::prepared::Prepared;
 
 /// The timetable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleConfig {
     /// After this long the table begins again: `"24h"` for a daily one.
@@ -22,6 +23,7 @@ pub struct ScheduleConfig {
 
 /// A line of the timetable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleEntry {
     /// From when, since the start or since the start of the period.

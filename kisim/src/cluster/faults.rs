@@ -9,14 +9,16 @@ use crate::random::Stream;
 
 /// A kind of fault and when it strikes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(!try_from))]
 #[serde(try_from = "FaultFields")]
 pub struct Fault {
     /// What happens.
     #[serde(flatten)]
     pub kind: FaultKind,
     /// At these times.
+    #[serde(default)]
     pub at: Vec<Span>,
-    /// And at random, with exponential times of this mean between.
+    /// And at random, with exponential times of this mean between, at least 1ms. One of the two is given, or both.
     pub every: Option<Span>,
 }
 
@@ -49,6 +51,16 @@ enum FaultName {
     ScaleRefused,
 }
 
+/// Kubernetes' default.
+fn detection() -> Span {
+    Span::secs(40)
+}
+
+/// Kubernetes' default.
+fn eviction() -> Span {
+    Span::secs(300)
+}
+
 impl TryFrom<FaultFields> for Fault {
     type Error = String;
 
@@ -75,8 +87,8 @@ impl TryFrom<FaultFields> for Fault {
             N::GpuLost => FaultKind::GpuLost { lasting: lasting()? },
             N::NodeLost => FaultKind::NodeLost {
                 lasting: lasting()?,
-                detection: f.detection.unwrap_or(Span::secs(40)),
-                eviction: f.eviction.unwrap_or(Span::secs(300)),
+                detection: f.detection.unwrap_or_else(detection),
+                eviction: f.eviction.unwrap_or_else(eviction),
             },
             N::SlowNode => FaultKind::SlowNode {
                 lasting: lasting()?,
@@ -92,6 +104,7 @@ impl TryFrom<FaultFields> for Fault {
 
 /// What happens.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FaultKind {
     /// The container of a ready pod dies with all it holds and is restarted, after 10 s, 20 s, … 300 s of back-off
@@ -100,6 +113,7 @@ pub enum FaultKind {
         /// The pool it happens in; any if absent.
         pool: Option<String>,
         /// Crashes that follow.
+        #[serde(default)]
         repeats: u32,
     },
     /// A GPU falls off the bus: its pods fail and are replaced, the GPU is unavailable for a while.
@@ -112,9 +126,11 @@ pub enum FaultKind {
     NodeLost {
         /// For how long; it comes back empty.
         lasting: Span,
-        /// Until its endpoints are removed (node-monitor-grace-period, 40 s by default).
+        /// Until its endpoints are removed: node-monitor-grace-period.
+        #[serde(default = "detection")]
         detection: Span,
-        /// From there until its pods are replaced (the not-ready toleration, 300 s by default).
+        /// From there until its pods are replaced: the not-ready toleration.
+        #[serde(default = "eviction")]
         eviction: Span,
     },
     /// A node computes more slowly.

@@ -7,6 +7,7 @@ use crate::distribution::TimeDistribution;
 
 /// Stages from the request for a pod to its process being up. Defaults to the preset [`Preset::TritonCached`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Startup {
     /// Measured defaults for what is not given.
@@ -38,6 +39,7 @@ impl Default for Startup {
 
 /// Start-up times as somebody measured them; sources in docs/simulator.md, "Pod life".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
     /// Triton with a 15 MB ONNX model, image on the node: created to HTTP up in 11.7 s, 2 s of them scheduling (KIS-S
@@ -112,11 +114,12 @@ impl Startup {
 
 /// A readiness probe, as in a pod's spec.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Readiness {
     /// `initialDelaySeconds`: from the container's start to the first probe.
     pub initial_delay: Span,
-    /// `periodSeconds`.
+    /// `periodSeconds`, above 0.
     pub period: Span,
     /// `successThreshold`: successes in a row that make it ready.
     pub success_threshold: u32,
@@ -153,6 +156,7 @@ impl Readiness {
 
 /// How a pod goes away.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
     /// From deletion (and likewise from readiness) until the last client has heard: requests still arrive meanwhile.

@@ -7,6 +7,7 @@ use crate::distribution::TimeDistribution;
 
 /// A group of equal nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NodeGroup {
     /// Name, for messages.
@@ -25,9 +26,10 @@ pub struct NodeGroup {
 
 /// Adds a node when a pod fits nowhere, removes one that stays empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NodeAutoscaler {
-    /// Most nodes of the group. The least is `count`.
+    /// Most nodes of the group, at least `count`, which is the least.
     pub max: u32,
     /// From noticing an unschedulable pod until the new node is ready. Typical are 30–40 s (karpenter #6165) to 80–100 s
     /// (karpenter #3102).

@@ -60,17 +60,19 @@ impl Counters {
 
 /// How telemetry is collected.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetryConfig {
-    /// Time between scrapes of a pod.
+    /// Time between scrapes of a pod, at least 100ms; rows of the timeline come as often.
     pub scrape_interval: Span,
     /// From a scrape until an autoscaler can query it.
     pub lag: Span,
     /// Probability that a scrape fails.
     pub drop_probability: f64,
-    /// Upper bounds of the latency buckets; +Inf is added.
+    /// Upper bounds of the latency buckets: 1 to 23, ascending, above 0; +Inf is added.
     pub latency_buckets: Vec<Span>,
-    /// Range over which rates and quantiles are computed by default, `[1m]` in PromQL.
+    /// Range over which rates and quantiles are computed by default, `[1m]` in PromQL; at least `scrape_interval`, in practice
+    /// several times it.
     pub window: Span,
 }
 

@@ -28,6 +28,7 @@ pub use users::Users;
 
 /// The traffic of a scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Traffic {
     /// Requests at a rate over time, whatever becomes of them.
@@ -58,7 +59,7 @@ pub enum Traffic {
         /// The file, relative to the scenario's; `--trace FILE` on the command line overrides it.
         #[serde(default)]
         path: Option<PathBuf>,
-        /// Its format; detected if absent.
+        /// Its format, one of the nine of traces/README.md; detected if absent.
         #[serde(default)]
         format: Option<String>,
         /// Where in the trace to begin.
@@ -70,10 +71,10 @@ pub enum Traffic {
         /// Which run, where a file holds several.
         #[serde(default)]
         series: Option<String>,
-        /// Factor on the number of requests.
+        /// Factor on the number of requests, above 0.
         #[serde(default = "one")]
         rate_scale: f64,
-        /// Factor on time: 0.5 plays twice as fast.
+        /// Factor on time, above 0: 0.5 plays twice as fast.
         #[serde(default = "one")]
         time_scale: f64,
         /// For traces of rates: how irregular arrivals are around them.

@@ -9,6 +9,7 @@ use crate::random::Stream;
 
 /// One of the published patterns. All have think times uniform between 1 and 2 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Pattern {
     /// 1 to 100 users in 20 equal steps over 20 minutes.

@@ -9,6 +9,7 @@ use crate::trace::InterarrivalDistribution;
 
 /// How inter-arrival times vary around their mean.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "process", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Process {
     /// Exponential times: coefficient of variation 1.
@@ -18,7 +19,7 @@ pub enum Process {
     Regular,
     /// Gamma-distributed times.
     Gamma {
-        /// Their coefficient of variation, above 0; above 1 is burstier than Poisson.
+        /// Their coefficient of variation, 0.001 to 1000; above 1 is burstier than Poisson.
         cv: f64,
     },
     /// Weibull-distributed times.

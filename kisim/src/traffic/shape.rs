@@ -12,6 +12,7 @@ use crate::traffic::curve::{Curve, Segment};
 
 /// A rate over time, requests a second unless it is a factor of a product.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "shape", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Shape {
     /// Always the same.
