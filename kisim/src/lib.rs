@@ -72,6 +72,7 @@ pub mod hpa;
 pub mod keda;
 pub mod kpa;
 pub mod ledger;
+pub mod manual;
 pub mod objective;
 pub mod oracle;
 pub mod pareto;

@@ -14,7 +14,8 @@ mod twin;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use kisim::manual::Manual;
 use kisim::report::{reader_is_gone, write_result};
 
 /// Drive inference deployments on a Kubernetes cluster with a policy learnt in simulation
@@ -47,6 +48,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Run the agent, in the cluster or from anywhere with a kubeconfig
     Run(run::RunArgs),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 /// Runs the command; 2 where it could not do what it was asked for.
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Record(args) => record::main(&args),
         Command::Replay(args) => replay::main(&args),
         Command::Run(args) => run::main(args),
+        Command::Manual(manual) => said(&manual),
     };
     match outcome {
         Ok(code) => code,
@@ -68,6 +72,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn said(manual: &Manual) -> Result<ExitCode> {
+    print(&manual.write(Cli::command())?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the result.

@@ -18,8 +18,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
+use kisim::manual::Manual;
 use kisim::report::{reader_is_gone, write_result};
 
 /// Learn autoscaling policies in simulation, and say what they are worth.
@@ -59,6 +60,8 @@ enum Command {
     Tune(tune::TuneArgs),
     /// Each decision of a policy, with the inputs that moved it
     Explain(explain::ExplainArgs),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 /// Set by Ctrl-C: whatever runs saves and ends at its next step.
@@ -87,6 +90,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Inspect(args) => inspect::main(args, cli.format),
         Command::Tune(args) => tune::main(args, cli.format),
         Command::Explain(args) => explain::main(args, cli.format),
+        Command::Manual(manual) => said(manual),
     };
     match outcome {
         Ok(code) => code,
@@ -102,6 +106,11 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn said(manual: &Manual) -> Result<ExitCode> {
+    print(&manual.write(Cli::command())?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the result.

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use kisim::manual::Manual;
 use kisim::report::{reader_is_gone, write_result};
 
 /// Simulate GPU inference pods on Kubernetes, and the autoscalers that drive them.
@@ -76,6 +77,8 @@ enum Command {
         #[arg(default_value = "default")]
         name: String,
     },
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 /// Set by Ctrl-C; whatever runs stops at its next progress report, and nothing half-written stays.
@@ -99,6 +102,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Validate(args) => validate::main(args, cli.seed, cli.format),
         Command::Profiles { name } => show::profiles(name.as_deref(), cli.format),
         Command::Scenario { name } => show::scenario(name),
+        Command::Manual(manual) => said(manual),
     };
     match outcome {
         Ok(code) => code,
@@ -114,6 +118,11 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn said(manual: &Manual) -> Result<ExitCode> {
+    print(&manual.write(Cli::command())?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the result.
