@@ -100,6 +100,30 @@ impl Page {
     }
 }
 
+/// The repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// All pages of the book, by name.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn book() -> Result<Vec<Page>> {
+    let docs = repository().join("docs");
+    let mut paths = Vec::new();
+    for folder in [docs.clone(), docs.join("reference"), docs.join("results")] {
+        // Results are there once somebody has shown some.
+        let Ok(entries) = std::fs::read_dir(folder) else { continue };
+        for entry in entries {
+            paths.push(entry?.path());
+        }
+    }
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
+    paths.sort();
+    paths.iter().map(|path| Page::read(path)).collect()
+}
+
 /// What a heading is linked by, on GitHub and in the book alike.
 fn slug(heading: &str) -> String {
     let letters = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | ' '));

@@ -12,13 +12,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kis_doccheck::page::{Block, Page};
+use kis_doccheck::page::{Block, Page, book, repository};
 use kiscaler_train::config::TrainConfig;
 use kisim::profile::Profile;
 use kisim::scenario::Scenario;
@@ -30,11 +28,11 @@ const PROGRAMS: &[&str] = &["kisim", "kiscaler-train", "kiscaler-agent", "experi
 
 #[test]
 fn examples_run() {
-    let root = common::root();
+    let root = repository();
     let mut bin = Programs::default();
     let mut problems = Vec::new();
     let (mut commands, mut documents) = (0, 0);
-    for page in common::book() {
+    for page in book().unwrap() {
         let folder = tempfile::tempdir().unwrap();
         for name in FOLDERS {
             std::os::unix::fs::symlink(root.join(name), folder.path().join(name)).unwrap();
@@ -221,7 +219,7 @@ fn what_is_wrong_with_an_example_is_said() {
 /// Every alert has an entry in the runbook, and every entry an alert.
 #[test]
 fn every_alert_is_in_the_runbook() {
-    let root = common::root();
+    let root = repository();
     let rules = std::fs::read_to_string(root.join("deploy/monitoring/prometheusrule.yaml")).unwrap();
     let rules: serde_json::Value = serde_norway::from_str(&rules).unwrap();
     let groups = rules["spec"]["groups"].as_array().unwrap();

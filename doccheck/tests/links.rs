@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use kis_doccheck::page::Page;
+use kis_doccheck::page::{Page, book, repository};
 
 /// Where the repository's files are shown, for links from the book to what is not in it.
 const HOME: &str = "https://github.com/GuilinDev/KISim/blob/main/";
@@ -26,8 +24,8 @@ const OTHERS: &[&str] = &[
 
 #[test]
 fn every_link_leads_somewhere() {
-    let root = common::root();
-    let mut pages = common::book();
+    let root = repository();
+    let mut pages = book().unwrap();
     pages.extend(
         OTHERS.iter().map(|name| root.join(name)).filter(|path| path.exists()).map(|path| Page::read(&path).unwrap()),
     );
@@ -88,7 +86,7 @@ fn normal(path: &Path) -> PathBuf {
 
 #[test]
 fn what_is_wrong_with_a_link_is_said() {
-    let root = common::root();
+    let root = repository();
     let page = Page::read(&root.join("docs/cli.md")).unwrap();
     for (target, word) in [
         ("nowhere.md", "no such file"),
@@ -104,10 +102,10 @@ fn what_is_wrong_with_a_link_is_said() {
 
 #[test]
 fn every_page_is_in_the_table_of_contents() {
-    let docs = common::root().join("docs");
+    let docs = repository().join("docs");
     let contents: BTreeSet<PathBuf> =
         Page::read(&docs.join("SUMMARY.md")).unwrap().links.iter().map(|link| docs.join(&link.target)).collect();
-    for page in common::book() {
+    for page in book().unwrap() {
         assert!(page.path.ends_with("SUMMARY.md") || contents.contains(&page.path), "{} is not", page.path.display());
     }
 }

@@ -2,16 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use kis_doccheck::page::Page;
+use kis_doccheck::page::{Page, repository};
 use kis_doccheck::reference::{pages, unknown};
 use serde_json::Value;
 
 #[test]
 fn the_reference_is_what_the_types_say() {
     for page in pages() {
-        let path = common::root().join("docs/reference").join(page.file);
+        let path = repository().join("docs/reference").join(page.file);
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(text == page.text, "{} is not: cargo run -p kis-doccheck", path.display());
         assert!(!text.contains("| ? |") && !text.contains("of ?"), "{}: a type without a name", path.display());
@@ -50,7 +48,7 @@ fn every_field_of_the_files_is_in_the_reference() {
     let scenario = schemars::schema_for!(kisim::scenario::Scenario);
     let profile = schemars::schema_for!(kisim::profile::Profile);
     let training = schemars::schema_for!(kiscaler_train::config::TrainConfig);
-    let root = common::root();
+    let root = repository();
     let mut read = 0;
     for (folder, schema) in
         [("scenarios", &scenario), ("kisim/profiles", &profile), ("kiscaler-train/configs", &training)]
