@@ -73,7 +73,10 @@ fn what_is_published_says_what_it_is() {
         let manifest = std::path::Path::new(package["manifest_path"].as_str().unwrap());
         assert!(manifest.with_file_name(package["readme"].as_str().unwrap()).exists(), "{name}");
         let words = package["keywords"].as_array().unwrap();
-        assert!((3..=5).contains(&words.len()) && words.iter().all(|word| word.as_str().unwrap().len() <= 20), "{name}");
+        assert!(
+            (3..=5).contains(&words.len()) && words.iter().all(|word| word.as_str().unwrap().len() <= 20),
+            "{name}"
+        );
         assert!(!package["categories"].as_array().unwrap().is_empty(), "{name}: categories");
         assert!(package["metadata"]["docs"]["rs"].is_object() || name == "kiscaler-agent", "{name}: docs.rs");
     }
