@@ -1,5 +1,6 @@
 //! The code version: what determines rows, so that results of other code are known to be such.
 
+use std::io::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,15 +22,15 @@ const SOURCES: [&str; 12] = [
     "scenarios",
 ];
 
-fn main() {
+fn main() -> Result<()> {
     let repository = Path::new("..");
     let mut digest = Sha256::new();
     for source in SOURCES {
         let source = repository.join(source);
         println!("cargo::rerun-if-changed={}", source.display());
-        for file in files(&source) {
+        for file in files(&source)? {
             let name = file.strip_prefix(repository).unwrap_or(&file).display().to_string();
-            let bytes = std::fs::read(&file).unwrap_or_else(|e| panic!("cannot read {}: {e}", file.display()));
+            let bytes = std::fs::read(&file).map_err(|e| named(&file, e))?;
             // With their lengths, so that no two trees give the same stream of bytes.
             digest.update((name.len() as u64).to_le_bytes());
             digest.update(name);
@@ -46,15 +47,24 @@ fn main() {
     println!("cargo::rustc-env=EXPERIMENTS_RUSTC={version}");
     println!("cargo::rustc-env=EXPERIMENTS_PROFILE={}", std::env::var("PROFILE").unwrap_or_default());
     println!("cargo::rerun-if-changed=build.rs");
+    Ok(())
+}
+
+fn named(path: &Path, error: Error) -> Error {
+    Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
 }
 
 /// The file, or the files in the folder and in those in it, in the order of their names.
-fn files(path: &Path) -> Vec<PathBuf> {
+fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_file() {
-        return vec![path.to_owned()];
+        return Ok(vec![path.to_owned()]);
     }
-    let entries = std::fs::read_dir(path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
-    let mut names: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let entries = std::fs::read_dir(path).map_err(|e| named(path, e))?;
+    let mut names: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     names.sort();
-    names.iter().flat_map(|name| files(name)).collect()
+    let mut all = Vec::new();
+    for name in names {
+        all.extend(files(&name)?);
+    }
+    Ok(all)
 }
