@@ -30,6 +30,7 @@ pub fn run(runner: &Runner<'_>, session: &Session, watch: &mut dyn Watch) -> Res
     let outcome = runner.run(&plan.by_length(), &mut books)?;
     let mut provenances = books.provenances;
     note_failures(plan, &mut provenances, &outcome);
+    store.sweep(plan.experiments.iter().map(|planned| planned.experiment.name));
     for (planned, provenance) in plan.experiments.iter().zip(&provenances) {
         provenance.write(store)?;
         if !outcome.stopped {

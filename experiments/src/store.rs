@@ -109,6 +109,16 @@ impl Store {
         self.root.join(".scratch").join(experiment).join(cell)
     }
 
+    /// Removes the folders of [`scratch`](Store::scratch) that are empty. Not while cells run, who make theirs.
+    pub fn sweep<'a>(&self, experiments: impl Iterator<Item = &'a str>) {
+        let folder = self.root.join(".scratch");
+        for experiment in experiments {
+            // One that is not empty is kept, and is not removed by this.
+            let _ = std::fs::remove_dir(folder.join(experiment));
+        }
+        let _ = std::fs::remove_dir(folder);
+    }
+
     /// The result of `cell`, if it is there, whole and current. Anything else is run again.
     pub fn current(&self, experiment: &str, cell: &Cell, key: &Key) -> Option<Record> {
         Record::load(&self.path(experiment, &cell.name)).ok().filter(|record| record.is_of(cell, key))

@@ -268,7 +268,7 @@ fn what_a_cell_keeps_while_it_works_is_there_when_it_goes_on() {
     }
     assert!(stopped > 0);
     campaign::run(&runner, &Session::begin(1, None), &mut Looker::new(usize::MAX)).unwrap();
-    assert!(!store.scratch("one", "cell-0").exists(), "when it is done its folder goes");
+    assert!(!folder.path().join(".scratch").exists(), "when all is done the folder goes");
     let visits = visits.into_inner().unwrap();
     let anew = visits.iter().filter(|seen| !**seen).count();
     assert_eq!(anew, 7, "each began from nothing once, and went on the other times");
@@ -451,7 +451,7 @@ fn the_report_holds_everything_and_asks_for_nothing() {
         "tables/one-scores.csv",
         "| cell-0 |",
         "Verdicts",
-        "7 cells, 20 rows; 4 evaluation seeds",
+        "7 cells; 20 rows; 4 evaluation seeds",
     ] {
         assert!(markdown.contains(word), "{word} is not in {markdown}");
     }

@@ -63,7 +63,8 @@ impl Watch for Terminal {
 }
 
 fn line(s: &Standing) -> String {
-    let mut parts = vec![format!("{:.0} %", (s.share * 100.0).floor()), format!("{} of {} cells", s.done, s.total)];
+    let mut parts =
+        vec![format!("{:.0} %", (s.share * 100.0 + 1e-9).floor()), format!("{} of {} cells", s.done, s.total)];
     if let Some(left) = s.left_s.filter(|_| s.done < s.total) {
         let left = left.ceil() as u64;
         parts.push(match left / 3600 {

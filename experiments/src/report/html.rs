@@ -95,8 +95,8 @@ fn section(out: &mut String, part: &Part) {
             }
             for v in &section.verdicts {
                 let (class, word) = (class(v.outcome), verdict(v.outcome));
-                let (claim, because) = (inline(&v.claim), inline(&v.because));
-                let _ = writeln!(out, "<p><span class=\"verdict {class}\">{word}</span> {claim} {because}</p>");
+                let (claim, because) = (inline(v.claim.trim_end_matches('.')), inline(&v.because));
+                let _ = writeln!(out, "<p><span class=\"verdict {class}\">{word}</span> {claim}: {because}</p>");
             }
         }
     }

@@ -71,14 +71,16 @@ fn section(out: &mut String, part: &Part) {
     }
     for figure in &section.figures {
         let file = format!("figures/{}-{}", part.experiment.name, figure.name);
-        let _ = writeln!(out, "\n![{}]({file}.svg)\n\n*{}* ([PNG]({file}.png))", cell(&figure.caption), figure.caption);
+        let png = if cfg!(feature = "png") { format!(" ([PNG]({file}.png))") } else { String::new() };
+        let _ = writeln!(out, "\n![{}]({file}.svg)\n\n*{}*{png}", cell(&figure.caption), figure.caption);
     }
     for table in &section.tables {
         let file = format!("tables/{}-{}.csv", part.experiment.name, table.name);
         let _ = writeln!(out, "\n*{}* ([CSV]({file}))\n\n{}", table.caption, grid(table));
     }
     for v in &section.verdicts {
-        let _ = writeln!(out, "\n**{}**: {} {}", capital(verdict(v.outcome)), v.claim, v.because);
+        let _ =
+            writeln!(out, "\n**{}**: {}: {}", capital(verdict(v.outcome)), v.claim.trim_end_matches('.'), v.because);
     }
     let _ = writeln!(out, "\n{}.", capital(&part.basis()));
 }

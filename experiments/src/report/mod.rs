@@ -138,8 +138,9 @@ fn present(
         };
         others.insert(name, other);
     }
-    if own.rows.is_empty() {
-        return Err("found no rows".to_owned());
+    // Some present others' results and have none of their own.
+    if own.rows.is_empty() && !own.missing.is_empty() {
+        return Err("found no rows, for none of its cells was run".to_owned());
     }
     let all = All { own, others, config: &provenance.config, size: provenance.size };
     let section = (experiment.present)(&all).map_err(|e| format!("{e:#}"))?;
@@ -208,10 +209,11 @@ impl Part {
 
     /// What determines its rows, in a sentence: it has no time and no machine in it.
     fn basis(&self) -> String {
-        let mut parts = vec![format!("{} cells, {} rows", self.cells, self.rows)];
-        for (column, what) in [("trained", "training seeds"), ("seed", "evaluation seeds")] {
+        let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let mut parts = vec![count(self.cells, "cell"), count(self.rows, "row")];
+        for (column, what) in [("trained", "training seed"), ("seed", "evaluation seed")] {
             if let Some(seeds) = self.seeds.get(column) {
-                parts.push(format!("{} {what}", seeds.len()));
+                parts.push(count(seeds.len(), what));
             }
         }
         parts.push(format!("size {}", self.provenance.size.name()));
