@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 fn main() -> Result<()> {
     let folder = kis_doccheck::page::repository().join("docs/reference");
-    for page in kis_doccheck::reference::pages() {
+    for page in kis_doccheck::reference::pages()? {
         let path = folder.join(page.file);
         std::fs::write(&path, page.text).with_context(|| format!("cannot write {}", path.display()))?;
     }

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use anyhow::{Context, Result};
 use serde_json::{Map, Value};
+
+use crate::page::repository;
 
 /// A page of the reference.
 pub struct Reference {
@@ -15,27 +18,37 @@ pub struct Reference {
 }
 
 /// All pages.
-pub fn pages() -> Vec<Reference> {
-    let page = |file, title: &str, intro: &str, schema: schemars::Schema| {
+///
+/// # Errors
+/// If the definition of KIScaler cannot be read.
+pub fn pages() -> Result<Vec<Reference>> {
+    let page = |file, title: &str, intro: &str, schema: Value| {
         let note = "Written from the types by `cargo run -p kis-doccheck`; `cargo test -p kis-doccheck` compares.";
-        let text = format!("<!-- {note} -->\n\n# {title}\n\n{intro}{}", Tables::of(schema.as_value()).text());
+        let text = format!("<!-- {note} -->\n\n# {title}\n\n{intro}{}", Tables::of(&schema).text());
         Reference { file, text }
     };
-    vec![
+    Ok(vec![
+        page(
+            "kiscaler.md",
+            "Fields of a KIScaler",
+            "What stands below `spec` in a KIScaler, from its definition (`kiscaler-agent crd`). How one is used: \
+             [The agent](../agent.md). The API server refuses what makes no sense, with what was found and what was expected.\n",
+            kiscaler()?,
+        ),
         page(
             "scenario.md",
             "Fields of a scenario",
             "How a scenario is written, with examples: [Scenarios and profiles](../scenarios.md). What the fields do: \
              [The model](../simulator.md). A *time* is text with a unit, such as `\"250ms\"` or `\"1h30m\"`; rates are requests \
              a second.\n",
-            schemars::schema_for!(kisim::scenario::Scenario),
+            schemars::schema_for!(kisim::scenario::Scenario).to_value(),
         ),
         page(
             "profile.md",
             "Fields of a profile",
             "A profile says how long a device takes for a batch of a model: [Scenarios and profiles](../scenarios.md#profiles). \
              `kisim profiles` lists those that are built in, and [calibration](../calibration.md) makes one from measurements.\n",
-            schemars::schema_for!(kisim::profile::Profile),
+            schemars::schema_for!(kisim::profile::Profile).to_value(),
         ),
         page(
             "training.md",
@@ -44,9 +57,50 @@ pub fn pages() -> Vec<Reference> {
              why in its comments: \
              [kiscaler-train/configs/default.toml](https://github.com/GuilinDev/KISim/blob/main/kiscaler-train/configs/default.toml). \
              What its parts are for: [learning.md](../learning.md#ppo).\n",
-            schemars::schema_for!(kiscaler_train::config::TrainConfig),
+            schemars::schema_for!(kiscaler_train::config::TrainConfig).to_value(),
         ),
-    ]
+    ])
+}
+
+/// The schema of a KIScaler's spec. In a definition parts stand where they are used; here they have names.
+fn kiscaler() -> Result<Value> {
+    let path = repository().join("deploy/base/crd.yaml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let definition: Value = serde_norway::from_str(&text)?;
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+    let mut spec = definition.pointer(spec).with_context(|| format!("{}: found no {spec}", path.display()))?.clone();
+    let mut parts = Map::new();
+    name_parts(&mut spec, &mut parts);
+    spec["$defs"] = Value::Object(parts);
+    Ok(spec)
+}
+
+/// Moves the tables among the fields of `schema` into `parts`, named after their fields; equal ones once.
+fn name_parts(schema: &mut Value, parts: &mut Map<String, Value>) {
+    for key in ["items", "additionalProperties"] {
+        if schema[key].is_object() {
+            name_parts(&mut schema[key], parts);
+        }
+    }
+    for (field, inner) in schema["properties"].as_object_mut().into_iter().flatten() {
+        name_parts(inner, parts);
+        if inner["properties"].is_null() {
+            continue;
+        }
+        let about = inner["description"].take();
+        let fields = inner["properties"].clone();
+        let known = parts.iter().find(|(_, part)| part["properties"] == fields).map(|(name, _)| name.clone());
+        let mut name = known.clone().unwrap_or_else(|| field.clone());
+        while known.is_none() && parts.contains_key(&name) {
+            name.push('_');
+        }
+        let default = inner.get("default").cloned();
+        parts.insert(name.clone(), inner.take());
+        *inner = serde_json::json!({"$ref": format!("#/$defs/{name}"), "description": about});
+        if let Some(default) = default {
+            inner["default"] = default;
+        }
+    }
 }
 
 /// A schema, and where its parts are used.
@@ -96,24 +150,23 @@ impl<'a> Tables<'a> {
     }
 
     fn text(&self) -> String {
-        let mut text = String::from("\n## Top level\n\n");
+        let mut text = format!("\n## Top level\n\n{}\n\n", sentence(self.root));
         self.describe(&mut text, self.root);
         for (name, places) in &self.parts {
             let _ = write!(text, "\n## {name}\n\n");
             let shown: Vec<String> = places.iter().take(4).map(|place| format!("`{place}`")).collect();
             let more = if places.len() > shown.len() { ", …" } else { "" };
-            let _ = write!(text, "At {}{more}. ", shown.join(", "));
+            let about = sentence(self.part(name));
+            let _ = write!(text, "At {}{more}. {about}", shown.join(", "));
+            text.truncate(text.trim_end().len());
+            text.push_str("\n\n");
             self.describe(&mut text, self.part(name));
         }
         text
     }
 
-    /// A sentence and a table.
+    /// Its tables.
     fn describe(&self, text: &mut String, schema: &Value) {
-        let about = sentence(schema);
-        if !about.is_empty() {
-            let _ = write!(text, "{about}\n\n");
-        }
         let variants = schema["oneOf"].as_array().map_or(&[][..], Vec::as_slice);
         if !properties(schema).is_empty() {
             text.push_str("| field | type | default | meaning |\n| --- | --- | --- | --- |\n");
@@ -182,7 +235,10 @@ impl<'a> Tables<'a> {
             Some("string") => match schema["format"].as_str() {
                 Some("duration") => "time".to_owned(),
                 Some("manifest") => "path, or text of several lines".to_owned(),
-                _ => "text".to_owned(),
+                _ => match schema["enum"].as_array() {
+                    Some(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "),
+                    None => "text".to_owned(),
+                },
             },
             Some("integer") => "whole number".to_owned(),
             Some("number") => "number".to_owned(),
@@ -211,6 +267,8 @@ fn properties(schema: &Value) -> Vec<(&String, &Value)> {
 /// A doc comment as a line of Markdown, without links that only rustdoc can follow.
 fn sentence(schema: &Value) -> String {
     let text = schema["description"].as_str().unwrap_or_default();
+    // Examples are for those who read the code.
+    let text = text.split("```").next().unwrap_or_default();
     let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("[`", "`").replace("`]", "`");
     line = line.replace('|', "\\|");
     if line.contains('[') && !line.contains('`') { line.replace('[', "\\[") } else { line }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 #[test]
 fn the_reference_is_what_the_types_say() {
-    for page in pages() {
+    for page in pages().unwrap() {
         let path = repository().join("docs/reference").join(page.file);
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(text == page.text, "{} is not: cargo run -p kis-doccheck", path.display());
