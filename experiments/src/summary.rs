@@ -269,9 +269,9 @@ mod tests {
 
     #[test]
     fn intervals_hold_the_truth_about_as_often_as_they_say() {
-        // Five seeds of each of ten scenes whose means differ by far more than seeds do. Uniform in ±1 around the scene's mean,
-        // so that the truth is the mean of the scenes', 45. Percentile intervals of five are narrow: 89 % is what is to be
-        // expected, by the deviation of five (√(4/5)) that they go by: 1.96 · √0.8 deviations hold 92 %.
+        // Five seeds of each of ten scenes whose means differ by far more than seeds do. Uniform in ±1 around the scene's mean, so
+        // that the truth is the mean of the scenes', 45. Percentile intervals of few are narrow: five values drawn anew have √(4/5) of
+        // the deviation, and 1.96 · √(4/5) deviations hold 92 % of a normal distribution.
         let mut stream = Xoshiro256PlusPlus::seed_from_u64(4);
         let trials = 300;
         let held = (0..trials)

@@ -51,7 +51,7 @@ fn cells(text: &str, size: Size) -> Result<Vec<Cell>> {
     let cell = |name: String, seconds: f64, fidelity: Fidelity| Cell { name, seconds, work: Work::Fidelity(fidelity) };
     let theory = (0..config.tried_parts).map(|part| {
         let theory = Fidelity::Theory { part, parts: config.parts, quick: config.quick, seed: config.seed };
-        cell(format!("theory-{part}"), if config.quick { 8.0 } else { 25.0 }, theory)
+        cell(format!("theory-{part}"), if config.quick { 4.0 } else { 11.0 }, theory)
     });
     let batch = cell("batch-sweep".into(), 1.0, Fidelity::BatchSweep { seed: config.seed });
     let fits = config.fits.iter().enumerate().map(|(number, fit)| {
@@ -61,7 +61,7 @@ fn cells(text: &str, size: Size) -> Result<Vec<Cell>> {
             fitted: fit.fitted.clone(),
             max_batch: config.max_batch,
         };
-        cell(format!("load-sweep-{number}"), 10.0, fidelity)
+        cell(format!("load-sweep-{number}"), 1.0, fidelity)
     });
     Ok(theory.chain(std::iter::once(batch)).chain(fits).collect())
 }

@@ -63,13 +63,16 @@ pub(super) fn cells(text: &str, size: Size) -> Result<Vec<Cell>> {
     Ok((1..=config.seeds).map(cell).collect())
 }
 
+/// A figure over steps, by training run.
+pub(super) type Curves = BTreeMap<u64, BTreeMap<u64, f64>>;
+
 /// Points of a curve.
 const BINS: u64 = 60;
 /// Points that a moving average goes over.
 const WINDOW: usize = 10;
 
 /// A scalar over steps, by seed: means of stretches of steps that are the same for all seeds.
-pub(super) fn by_seed(results: &Results, name: &str) -> BTreeMap<u64, BTreeMap<u64, f64>> {
+pub(super) fn by_seed(results: &Results, name: &str) -> Curves {
     let all: Vec<&Row> = results.with(&[("row", "scalar")]).collect();
     let last = all.iter().map(|row| row.get_number("step")).fold(1.0, f64::max) as u64;
     let width = last.div_ceil(BINS).max(1);
@@ -84,7 +87,7 @@ pub(super) fn by_seed(results: &Results, name: &str) -> BTreeMap<u64, BTreeMap<u
 }
 
 /// Means of the last ten points or fewer, by seed.
-pub(super) fn moving(curves: &BTreeMap<u64, BTreeMap<u64, f64>>) -> BTreeMap<u64, BTreeMap<u64, f64>> {
+pub(super) fn moving(curves: &Curves) -> Curves {
     let one = |curve: &BTreeMap<u64, f64>| {
         let points: Vec<(u64, f64)> = curve.iter().map(|(&step, &value)| (step, value)).collect();
         let mean = |end: usize| {
@@ -97,7 +100,7 @@ pub(super) fn moving(curves: &BTreeMap<u64, BTreeMap<u64, f64>>) -> BTreeMap<u64
 }
 
 /// A table of curves: the column `steps` and one for each, interquartile means over seeds with their intervals.
-pub(super) fn table(name: &str, caption: &str, curves: &[(&str, BTreeMap<u64, BTreeMap<u64, f64>>)]) -> Table {
+pub(super) fn table(name: &str, caption: &str, curves: &[(&str, Curves)]) -> Table {
     let mut steps: Vec<u64> =
         curves.iter().flat_map(|(_, seeds)| seeds.values()).flat_map(BTreeMap::keys).copied().collect();
     steps.sort_unstable();

@@ -181,7 +181,7 @@ impl Change {
         let tau = |drawn: &[Vec<usize>]| kendall(&base.means(&drawn.concat()), &varied.means(&drawn.concat()));
         let bootstrap = Bootstrap { repetitions: 2_000, ..Bootstrap::default() };
         let mut stream = Xoshiro256PlusPlus::seed_from_u64(1);
-        let tau = match bootstrap.interval(&[all.clone()], tau, &mut stream) {
+        let tau = match bootstrap.interval(std::slice::from_ref(&all), tau, &mut stream) {
             Ok(interval) if all.len() > 1 => Entry::Interval(interval),
             Ok(interval) => Entry::Number(interval.point),
             Err(_) => return None,

@@ -25,7 +25,7 @@ const ALLOWED: f64 = 10.0;
 
 fn cells(text: &str, size: Size) -> Result<Vec<Cell>> {
     let speed: Speed = sized(text, size)?;
-    let seconds = 8.0 * speed.rounds as f64;
+    let seconds = 4.0 * speed.rounds as f64;
     Ok(vec![Cell { name: "speed".into(), seconds, work: Work::Speed(speed) }])
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::learning::{Config, by_seed, cells, ends, kinds, moving, table};
+use super::learning::{Config, Curves, by_seed, cells, ends, kinds, moving, table};
 use crate::chart::{self, Axis, Frame, Lines, Series};
 use crate::experiment::{All, Entry, Experiment, Outcome, Section, Table, Verdict};
 use crate::summary::{groups, of_values, value};
@@ -77,8 +77,7 @@ fn present(all: &All<'_>) -> Result<Section> {
     section.figures.push(chart::lines(&progress, &frame, "steps", &panels)?);
     section.tables.push(progress);
 
-    let losses: Vec<(&str, BTreeMap<_, _>)> =
-        LOSSES.iter().map(|(name, title, _)| (*title, by_seed(own, name))).collect();
+    let losses: Vec<(&str, Curves)> = LOSSES.iter().map(|(name, title, _)| (*title, by_seed(own, name))).collect();
     let losses = table("losses", "Terms of the loss and diagnostics of updates.", &losses);
     let frame = Frame {
         name: "losses",
@@ -101,7 +100,7 @@ fn present(all: &All<'_>) -> Result<Section> {
     section.tables.push(losses);
 
     let families = kinds(own, "training/return/");
-    let curves: Vec<(&str, BTreeMap<_, _>)> = families
+    let curves: Vec<(&str, Curves)> = families
         .iter()
         .map(|family| (family.as_str(), moving(&by_seed(own, &format!("training/return/{family}")))))
         .collect();
@@ -174,7 +173,7 @@ fn present(all: &All<'_>) -> Result<Section> {
         claim: "Ours: training improves the policy on episodes that it was not trained on".into(),
         outcome,
         because: format!(
-            "from the first evaluation, after the imitation, to the last, the score rises by {} over {} training runs",
+            "from a run's first evaluation to its last, the score rises by {} over {} training runs",
             chart::text(&gain),
             scores.len()
         ),

@@ -82,7 +82,7 @@ impl Train {
         let (config, text) = self.configuration()?;
         let share = if self.then.is_empty() { 1.0 } else { TRAINING };
         let mut rows = Vec::new();
-        let begin = || AutoscalingLearner::new(&config, &text, self.seed, resources());
+        let begin = || -> Result<_> { Ok(AutoscalingLearner::new(&config, &text, self.seed, resources())?) };
         if self.episodes > 0 {
             rows.extend(self.episodes(&begin()?, "untrained")?);
         }
