@@ -16,9 +16,10 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use experiments::report::{Report, verdict};
 use experiments::store::Store;
+use kisim::manual::Manual;
 use kisim::report::{reader_is_gone, write_result};
 
 /// Every figure of the published system and ours, from runs.
@@ -47,6 +48,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Join the shards of a run, and report
     Collect(collect::CollectArgs),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 /// Set by Ctrl-C: what is done is kept, and what runs ends at its next progress report.
@@ -77,6 +80,7 @@ pub(crate) fn main() -> ExitCode {
         Command::All(args) => run::all(args),
         Command::Report(args) => report::main(args),
         Command::Collect(args) => collect::main(args),
+        Command::Manual(manual) => said(manual),
     };
     match outcome {
         Ok(code) => code,
@@ -91,6 +95,11 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn said(manual: &Manual) -> Result<ExitCode> {
+    print(&manual.write(Cli::command())?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the result.
