@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::markdown::notes;
-use super::table::{entry, is_text};
+use super::table::{entry, is_long, is_text};
 use super::{Part, Report, clock, verdict};
 use crate::experiment::{Entry, Figure, Outcome, Table};
 
@@ -125,6 +125,10 @@ fn own_ids(svg: &str, prefix: &str) -> String {
 
 fn grid(out: &mut String, experiment: &str, table: &Table) {
     let (name, caption) = (&table.name, inline(&table.caption));
+    let long = is_long(table);
+    if long {
+        let _ = writeln!(out, "<details><summary>{caption} ({} rows)</summary>", table.rows.len());
+    }
     let _ = write!(
         out,
         "<div class=\"wide\"><table id=\"{experiment}-table-{name}\">\n<caption>{caption}</caption>\n<thead><tr>"
@@ -147,6 +151,9 @@ fn grid(out: &mut String, experiment: &str, table: &Table) {
         out.push_str("</tr>\n");
     }
     out.push_str("</tbody>\n</table></div>\n");
+    if long {
+        out.push_str("</details>\n");
+    }
 }
 
 fn provenance(out: &mut String, report: &Report) {
@@ -222,7 +229,7 @@ fn events(text: &str) -> impl Iterator<Item = Event<'_>> {
     })
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::table::{entry, is_text};
+use super::html::escape;
+use super::table::{entry, is_long, is_text};
 use super::{Part, Report, TRACES, clock, verdict};
 use crate::experiment::Table;
 
@@ -76,7 +77,17 @@ fn section(out: &mut String, part: &Part) {
     }
     for table in &section.tables {
         let file = format!("tables/{}-{}.csv", part.experiment.name, table.name);
-        let _ = writeln!(out, "\n*{}* ([CSV]({file}))\n\n{}", table.caption, grid(table));
+        let grid = grid(table);
+        let _ = match is_long(table) {
+            // Its summary is HTML, where Markdown's marks would be shown as they are.
+            true => writeln!(
+                out,
+                "\n<details>\n<summary>{} ({} rows)</summary>\n\n[CSV]({file})\n\n{grid}\n\n</details>",
+                escape(&table.caption),
+                table.rows.len()
+            ),
+            false => writeln!(out, "\n*{}* ([CSV]({file}))\n\n{grid}", table.caption),
+        };
     }
     for v in &section.verdicts {
         let _ =

@@ -17,6 +17,11 @@ pub(super) fn entry(entry: &Entry) -> String {
     }
 }
 
+/// Whether nobody reads it row by row: it is folded up.
+pub(super) fn is_long(table: &Table) -> bool {
+    table.rows.len() > 40
+}
+
 /// Whether a column holds words, and so is aligned to the left.
 pub(super) fn is_text(table: &Table, column: usize) -> bool {
     table.rows.iter().any(|row| matches!(row.get(column), Some(Entry::Text(_))))
