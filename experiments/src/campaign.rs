@@ -54,7 +54,12 @@ pub fn run_shard(
     let (plan, store) = (runner.plan, runner.store);
     let own = plan.shard(index, of);
     let manifest = Manifest::resume(plan, store, (index, of));
-    let provenances = manifest.experiments.values().cloned().collect();
+    // In the plan's order, by which places count; the manifest's is that of names.
+    let known = |planned: &Planned| {
+        let known = manifest.experiments.get(planned.experiment.name).cloned();
+        known.unwrap_or_else(|| Provenance::resume(planned, plan.size, None))
+    };
+    let provenances = plan.experiments.iter().map(known).collect();
     let name = Manifest::relative(index, of);
     let write = |provenances: &[Provenance], whole: bool| -> Result<()> {
         let mut manifest = manifest.clone();

@@ -72,7 +72,7 @@ fn cut(content: &mut Vec<u8>, mark: &str) {
 
 /// `run NAME… --tiny --out FOLDER`, and what else is said.
 fn arguments<'a>(names: &[&'a str], folder: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let out = ["--tiny", "--jobs", "2", "--out", folder.to_str().unwrap()];
+    let out = ["--tiny", "--out", folder.to_str().unwrap()];
     [&["run"], names, &out, more].concat()
 }
 

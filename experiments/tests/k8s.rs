@@ -96,13 +96,14 @@ fn a_real_job_controller_makes_the_shards() {
         let strict = apply(&cluster, what, &["--dry-run=server", "--validate=strict", "--warnings-as-errors"]);
         assert!(strict.lines().all(|line| line.contains("(server dry run)")), "{what}: {strict}");
     }
-    let dry = |what: &str| -> Value {
-        let text = apply(&cluster, what, &["--dry-run=server", "--output", "json"]);
-        let list: Value = serde_json::from_str(&text).unwrap();
-        list["items"].as_array().unwrap().iter().find(|item| item["kind"] == "Job").unwrap().clone()
+    let job = |what: &str| -> Value {
+        let folder = format!("{}/k8s/{what}", env!("CARGO_MANIFEST_DIR"));
+        let text = cluster.kubectl(&["kustomize", &folder], None).unwrap();
+        let mut all = text.split("\n---\n").map(|document| serde_norway::from_str::<Value>(document).unwrap());
+        all.find(|item| item["kind"] == "Job").unwrap()
     };
-    assert_eq!(dry("kueue")["metadata"]["labels"]["kueue.x-k8s.io/queue-name"], "experiments");
-    let bucket = dry("object-store");
+    assert_eq!(job("kueue")["metadata"]["labels"]["kueue.x-k8s.io/queue-name"], "experiments");
+    let bucket = job("object-store");
     let arguments = bucket.pointer("/spec/template/spec/containers/0/args").unwrap().as_array().unwrap();
     let out = arguments.iter().position(|argument| argument == "--out").unwrap();
     assert_eq!(arguments[out + 1], "s3://BUCKET/experiments");
