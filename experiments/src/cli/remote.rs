@@ -81,7 +81,8 @@ mod with {
         pub(in crate::cli) fn upload(&self, root: &Path, file: &str) -> Result<()> {
             let path = root.join(file);
             let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let put = self.store.put(&self.key(file), bytes.into());
+            let key = self.key(file);
+            let put = self.store.put(&key, bytes.into());
             self.runtime.block_on(put).with_context(|| format!("cannot write {}/{file}", self.url))?;
             Ok(())
         }
