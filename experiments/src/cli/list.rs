@@ -25,7 +25,7 @@ pub(super) fn main() -> Result<ExitCode> {
             let plan = Plan::of(vec![(*experiment, experiment.config.to_owned())], size, &Traces::default())?;
             let cells = || plan.experiments.iter().flat_map(|planned| &planned.cells);
             row.push(cells().count().to_string());
-            row.push(format!("{:.0}", cells().map(|job| job.cell.seconds).sum::<f64>()));
+            row.push(format!("{:.0}", cells().fold(0.0, |sum, job| sum + job.cell.seconds)));
             traces |= cells().any(|job| job.cell.work.trace().is_some());
         }
         row.push(if traces { "yes" } else { "" }.to_owned());

@@ -99,6 +99,15 @@ pub(super) fn moving(curves: &Curves) -> Curves {
     curves.iter().map(|(&seed, curve)| (seed, one(curve))).collect()
 }
 
+/// The kinds of episode, and a table of the moving average of each one's reward.
+pub(super) fn by_kind(own: &Results, name: &str, caption: &str) -> (Vec<String>, Table) {
+    let all = kinds(own, "training/return/");
+    let curve = |kind: &String| moving(&by_seed(own, &format!("training/return/{kind}")));
+    let curves: Vec<(&str, Curves)> = all.iter().map(|kind| (kind.as_str(), curve(kind))).collect();
+    let table = table(name, caption, &curves);
+    (all, table)
+}
+
 /// A table of curves: the column `steps` and one for each, interquartile means over seeds with their intervals.
 pub(super) fn table(name: &str, caption: &str, curves: &[(&str, Curves)]) -> Table {
     let mut steps: Vec<u64> =

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::learning::{Config, Curves, by_seed, cells, ends, kinds, moving, table};
+use super::learning::{Config, Curves, by_kind, by_seed, cells, ends, moving, table};
 use crate::chart::{self, Axis, Frame, Lines, Series};
 use crate::experiment::{All, Entry, Experiment, Outcome, Section, Table, Verdict};
 use crate::summary::{groups, of_values, value};
@@ -99,12 +99,7 @@ fn present(all: &All<'_>) -> Result<Section> {
     section.figures.push(chart::lines(&losses, &frame, "steps", &panels)?);
     section.tables.push(losses);
 
-    let families = kinds(own, "training/return/");
-    let curves: Vec<(&str, Curves)> = families
-        .iter()
-        .map(|family| (family.as_str(), moving(&by_seed(own, &format!("training/return/{family}")))))
-        .collect();
-    let by_family = table("families", "Moving average of the reward of a step, by family of load.", &curves);
+    let (families, by_family) = by_kind(own, "families", "Moving average of the reward of a step, by family of load.");
     let frame = Frame {
         name: "families",
         title: "Learning by family of load",

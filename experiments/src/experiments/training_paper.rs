@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::learning::{Config, Curves, by_seed, cells, ends, kinds, moving, table};
+use super::learning::{Config, Curves, by_kind, by_seed, cells, ends, moving, table};
 use super::training::LOSSES;
 use crate::cell::Row;
 use crate::chart::{self, Axis, Frame, Lines, Series};
@@ -77,12 +77,7 @@ fn present(all: &All<'_>) -> Result<Section> {
     let (rises, table_of_rises) = rises(own);
     section.tables.push(table_of_rises);
 
-    let patterns = kinds(own, "training/return/");
-    let curves: Vec<(&str, Curves)> = patterns
-        .iter()
-        .map(|pattern| (pattern.as_str(), moving(&by_seed(own, &format!("training/return/{pattern}")))))
-        .collect();
-    let by_pattern = table("patterns", "Moving average of the reward of a step, by pattern.", &curves);
+    let (patterns, by_pattern) = by_kind(own, "patterns", "Moving average of the reward of a step, by pattern.");
     let frame = Frame {
         name: "patterns",
         title: "Learning by pattern",
