@@ -59,6 +59,9 @@ pub struct Facts {
     pub slow_start_s: f64,
     /// Time between decisions, seconds.
     pub step_s: f64,
+    /// From the middle of what the newest load is of to the middle of a step, when decisions are made: how old news is,
+    /// seconds.
+    pub news_s: f64,
     /// The objective's latency, seconds.
     pub objective_s: f64,
     /// The largest batch.
@@ -94,6 +97,10 @@ impl Facts {
         });
         let max_batch = own.spec.batcher.max_batch();
         let price = own.price_per_hour / 3600.0;
+        let step_s = prepared.scenario.control.interval.as_secs_f64();
+        let telemetry = &prepared.scenario.telemetry;
+        // A rate is of the time between two scrapes, the newer of which is half such a time old on average, and its lag.
+        let news_s = telemetry.lag.as_secs_f64() + telemetry.scrape_interval.as_secs_f64() - 0.5 * step_s;
         let most = cost_at_maximum(prepared);
         Ok(Facts {
             pool,
@@ -104,7 +111,8 @@ impl Facts {
             fluid: Fluid::new(prepared, pool)?,
             cold_start_s: prepared.cold_start_s(pool, 0.5),
             slow_start_s: prepared.cold_start_s(pool, 0.9),
-            step_s: prepared.scenario.control.interval.as_secs_f64(),
+            step_s,
+            news_s: news_s.max(0.0),
             objective_s: prepared.scenario.slo.latency.as_secs_f64(),
             max_batch: max_batch as f64,
             slack: prepared.scenario.slo.latency.as_secs_f64() / (own.spec.service_ns[max_batch] * 1e-9),
@@ -127,6 +135,7 @@ impl Facts {
             cold_start_s: 1.0,
             slow_start_s: 1.0,
             step_s: 1.0,
+            news_s: 0.0,
             objective_s: 1.0,
             max_batch: 1.0,
             slack: 1.0,
@@ -160,6 +169,11 @@ impl Facts {
             }
             _ => low_share,
         }
+    }
+
+    /// Steps from the load that speaks for a pod to when half of such pods serve.
+    pub fn lead_steps(&self) -> f64 {
+        (self.cold_start_s + self.news_s) / self.step_s
     }
 
     /// Steps in a cold start.

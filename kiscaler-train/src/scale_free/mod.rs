@@ -23,7 +23,7 @@ use features::Features;
 use pipeline::Pipeline;
 
 /// The version of what features mean. Raised whenever one changes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Watches a run and says what a policy is to see, and what its choices mean.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl ScaleFree {
     /// after each step, in saturated pods. `bins` are the requests of each part of a step, `parts` of them a step.
     pub fn recall(&mut self, bins: &[f64], parts: usize, limits: (u32, u32)) -> Vec<f64> {
         let facts = &self.facts;
-        let lead = (facts.cold_start_steps().ceil() as usize).max(1);
+        let lead = (facts.lead_steps().round() as usize).max(1);
         let mut asked = vec![self.pipeline.desired(); lead + 1];
         let mut backlog = 0.0;
         let step = |bins: &[f64]| {

@@ -63,7 +63,7 @@ pub struct Teacher {
 impl Teacher {
     /// Of an episode: `arrivals` in bins, [`BINS`] a step; the `anchors` of [`ScaleFree::recall`](crate::scale_free::ScaleFree::recall).
     pub fn new(facts: Facts, prices: Prices, arrivals: Vec<f64>, anchors: Vec<f64>, limits: (u32, u32)) -> Teacher {
-        let lead = (facts.cold_start_steps().ceil() as usize).clamp(1, 8);
+        let lead = (facts.lead_steps().round() as usize).clamp(1, 8);
         let total = |bins: &[f64]| (bins.iter().sum(), bins.iter().copied().fold(0.0, f64::max));
         let totals = arrivals.chunks_exact(BINS).map(total).collect();
         Teacher { facts, prices, arrivals, totals, anchors, lead, limits, asked: [0; HORIZON] }

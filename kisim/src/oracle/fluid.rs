@@ -52,7 +52,7 @@ impl Weights {
 /// let fluid = Fluid::new(&prepared, prepared.primary_pool())?;
 /// // One pod meets twice what it takes: half of that remains after a second.
 /// let (backlog, late) = fluid.step(0.0, 2.0 * fluid.rate(1), 1, 1.0);
-/// assert!((backlog - fluid.rate(1)).abs() < 1e-6 && late < backlog);
+/// assert!((backlog - fluid.rate(1)).abs() < 1e-6 && late < 2.0 * fluid.rate(1));
 /// // One that nobody needs leaves nothing behind.
 /// assert_eq!(fluid.step(0.0, fluid.rate(fluid.most()), fluid.most(), 1.0), (0.0, 0.0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -113,22 +113,32 @@ impl Fluid {
         self.rates[(pods as usize).min(self.rates.len() - 1)]
     }
 
-    /// `arrivals` requests in `seconds` meet a backlog and `pods` pods: the backlog after, and how many break the
-    /// objective.
+    /// `arrivals` requests, evenly in `seconds`, meet a backlog and `pods` pods: the backlog after, and how many of them
+    /// break the objective. First come, first served: whoever finds more waiting than passes within the slack is late, and
+    /// so is everybody for as long as such a backlog lasts.
     #[inline]
     pub fn step(&self, backlog: f64, arrivals: f64, pods: u32, seconds: f64) -> (f64, f64) {
         if pods == 0 && !self.waits_at_zero {
             return (0.0, backlog + arrivals);
         }
         let rate = self.rate(pods);
-        let after = (backlog + arrivals - rate * seconds).max(0.0);
         let in_time = rate * self.slack_s;
-        let late = (after - in_time).clamp(0.0, arrivals);
-        // Who loses patience, or finds queues full, has been counted as late already.
-        let held = if pods == 0 {
-            after
+        let after = backlog + arrivals - rate * seconds;
+        // Beyond it clients lose patience, or queues are full.
+        let most = match pods {
+            0 => f64::INFINITY,
+            _ => (rate * self.patience_s).min(self.queue_limit * f64::from(pods)),
+        };
+        let held = after.clamp(0.0, most);
+        let late = if backlog.max(after) <= in_time {
+            0.0
+        } else if most <= in_time {
+            // Whoever gets in is in time.
+            (after - held).clamp(0.0, arrivals)
         } else {
-            after.min(rate * self.patience_s).min(self.queue_limit * f64::from(pods)).max(0.0)
+            // The share of the time in which a backlog that moves evenly from one to the other is beyond what is in time.
+            let (low, high) = (backlog.min(after), backlog.max(after));
+            arrivals * if low >= in_time { 1.0 } else { (high - in_time) / (high - low) }
         };
         (held, late)
     }
@@ -150,8 +160,14 @@ mod tests {
 
     #[test]
     fn a_backlog_grows_with_what_is_too_much_and_is_late_beyond_the_slack() {
-        // 10 of 20 remain; 5 of them still make it.
-        assert_eq!(fluid(false).step(0.0, 20.0, 1, 1.0), (10.0, 5.0));
+        // 10 of 20 remain; who comes in the second half finds more than the five waiting that pass within the slack.
+        assert_eq!(fluid(false).step(0.0, 20.0, 1, 1.0), (10.0, 10.0));
+        // As many come as pass, and all of them wait a second behind those who were there before.
+        assert_eq!(fluid(false).step(10.0, 10.0, 1, 1.0), (10.0, 10.0));
+        // Half of that backlog is gone after half of the time in which nearly nobody comes.
+        assert_eq!(fluid(false).step(10.0, 0.0, 1, 1.0), (0.0, 0.0));
+        assert_eq!(fluid(false).step(10.0, 4.0, 2, 1.0), (0.0, 0.0));
+        assert_eq!(fluid(false).step(10.0, 5.0, 1, 1.0), (5.0, 5.0));
         assert_eq!(fluid(false).step(10.0, 0.0, 1, 1.0), (0.0, 0.0));
         assert_eq!(fluid(false).step(0.0, 20.0, 2, 1.0), (0.0, 0.0));
     }
