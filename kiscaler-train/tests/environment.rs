@@ -506,7 +506,7 @@ fn what_is_to_come_cannot_be_seen() {
 /// The slow twin of the teacher: pods one by one, requests bin by bin, nothing kept from one step to the next.
 fn played_on(facts: &Facts, prices: Prices, arrivals: &[f64], anchors: &[f64], state: &State<'_>, load: f64) -> f64 {
     let (min, max) = (1, 6);
-    let lead = facts.cold_start_steps().ceil() as usize;
+    let lead = (facts.lead_steps().round() as usize).max(1);
     let factor = load / anchors[state.step - 1];
     let steps = (arrivals.len() / BINS - state.step).min(40);
     let wanted: Vec<u32> =

@@ -397,6 +397,23 @@ mod tests {
     }
 
     #[test]
+    fn pods_of_a_shadow_come_within_a_step_too() {
+        // Asked for two steps ago, they take one and a half: for half of the step one pod meets three times what it takes.
+        let facts = Facts::plain(12);
+        let mut shadow = Shadow::new(1);
+        shadow.ask(3);
+        shadow.ask(3);
+        shadow.settle(&facts, (3.0, 1.0), (1, 0.5), |_| 0.0);
+        // 1.5 come then and 1 remains; all but the first 0.1 / 1 of them find more than 0.1 waiting. Then as many come as pass,
+        // and everybody waits.
+        assert!((shadow.accounts[0].late - (1.5 * 0.9 + 1.5)).abs() < 1e-9, "{:?}", shadow.accounts);
+        assert!((shadow.backlog - 1.0).abs() < 1e-9);
+        // It pays for three pods, which it did not change in this step.
+        let account = shadow.accounts[0];
+        assert_eq!((account.pods, account.changes, account.weight), (3.0, 0.0, 1.0));
+    }
+
+    #[test]
     fn bursts_within_steps_show_in_what_was_late() {
         // Two of four pods would do on average; a fifth of the requests was late all the same.
         let mut facts = Facts::plain(12);
