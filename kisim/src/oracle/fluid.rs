@@ -164,10 +164,13 @@ mod tests {
         assert_eq!(fluid(false).step(0.0, 20.0, 1, 1.0), (10.0, 10.0));
         // As many come as pass, and all of them wait a second behind those who were there before.
         assert_eq!(fluid(false).step(10.0, 10.0, 1, 1.0), (10.0, 10.0));
-        // Half of that backlog is gone after half of the time in which nearly nobody comes.
-        assert_eq!(fluid(false).step(10.0, 0.0, 1, 1.0), (0.0, 0.0));
+        // From 10 to 2: above five for five eighths of the time.
+        assert_eq!(fluid(false).step(10.0, 2.0, 1, 1.0), (2.0, 1.25));
+        // Two pods pass that many within the slack.
         assert_eq!(fluid(false).step(10.0, 4.0, 2, 1.0), (0.0, 0.0));
-        assert_eq!(fluid(false).step(10.0, 5.0, 1, 1.0), (5.0, 5.0));
+        // A queue so short that whoever gets in is in time: late are those who do not.
+        let short = Fluid { queue_limit: 3.0, ..fluid(false) };
+        assert_eq!(short.step(0.0, 20.0, 1, 1.0), (3.0, 7.0));
         assert_eq!(fluid(false).step(10.0, 0.0, 1, 1.0), (0.0, 0.0));
         assert_eq!(fluid(false).step(0.0, 20.0, 2, 1.0), (0.0, 0.0));
     }
