@@ -239,21 +239,30 @@ impl Window {
 
     /// `histogram_quantile(q, sum by (le) (rate(latency_bucket[range])))` at `now`, seconds.
     pub fn latency_quantile(&self, pool: Option<usize>, q: f64, range: Duration, now: SimTime) -> Option<f64> {
-        let mut buffer = Vec::new();
+        let (mut held, mut buffer): (Vec<&PodSample>, Vec<Sample>) = (Vec::new(), Vec::new());
         let mut rates = [0.0; MAX_BUCKETS];
         let mut any = false;
         for (_, series) in self.series(pool) {
+            held.clear();
+            held.extend(in_range(series, range, now));
+            held.reverse();
+            buffer.clear();
+            buffer.extend(held.iter().map(|s| Sample { at: s.at, value: 0.0 }));
+            // A series too short for one bucket is too short for all.
+            let Some(mut rate) = promql::rate(buffer.as_slice(), now, range) else { continue };
+            any = true;
             for (index, total) in rates.iter_mut().enumerate().take(self.bounds.len() + 1) {
-                // As exported, buckets are cumulative.
-                let cumulative = |s: &PodSample| s.counters.buckets[..=index].iter().sum::<u64>() as f64;
-                match series_rate(series, range, now, &mut buffer, cumulative) {
-                    Some(rate) => {
-                        *total += rate;
-                        any = true;
-                    }
-                    // A series too short for one bucket is too short for all.
-                    None => break,
+                // As exported, buckets are cumulative; one that adds nothing has the rate of the one before.
+                let mut adds = false;
+                for (sample, from) in buffer.iter_mut().zip(&held) {
+                    let count = from.counters.buckets[index];
+                    adds |= count > 0;
+                    sample.value += count as f64;
                 }
+                if adds {
+                    rate = promql::rate(buffer.as_slice(), now, range).unwrap_or(rate);
+                }
+                *total += rate;
             }
         }
         if !any {
@@ -320,11 +329,16 @@ fn series_rate(
     value: impl Fn(&PodSample) -> f64,
 ) -> Option<f64> {
     buffer.clear();
-    let oldest = now.saturating_sub(range);
-    let in_range = series.samples.iter().rev().take_while(|s| s.at > oldest || oldest == SimTime::ZERO);
-    buffer.extend(in_range.filter(|s| s.at <= now).map(|s| Sample { at: s.at, value: value(s) }));
+    buffer.extend(in_range(series, range, now).map(|s| Sample { at: s.at, value: value(s) }));
     buffer.reverse();
     promql::rate(buffer.as_slice(), now, range)
+}
+
+/// Samples of a series that a range at `now` may hold, newest first.
+fn in_range(series: &Series, range: Duration, now: SimTime) -> impl Iterator<Item = &PodSample> {
+    let oldest = now.saturating_sub(range);
+    let recent = series.samples.iter().rev().take_while(move |s| s.at > oldest || oldest == SimTime::ZERO);
+    recent.filter(move |s| s.at <= now)
 }
 
 #[cfg(test)]

@@ -14,6 +14,14 @@ pub(super) const KEPT: usize = 256;
 /// Below this load, in saturated pods, everything is about the same.
 pub(super) const LEAST: f64 = 0.03;
 
+/// Changes that features look at.
+pub(super) const CHANGES: usize = 128;
+
+/// The logarithm of `a` over `b`; what is below [`LEAST`] makes little difference.
+pub(super) fn ratio(a: f64, b: f64) -> f64 {
+    ((a.max(0.0) + LEAST) / (b.max(0.0) + LEAST)).ln()
+}
+
 /// What families of models say of the highest load within a cold start, in saturated pods.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Opinion {
@@ -28,6 +36,8 @@ pub(super) struct Opinion {
 pub(super) struct Demand {
     /// Load of the last [`KEPT`] steps, newest last.
     history: VecDeque<f32>,
+    /// Squared logarithmic change from each of them to the next, newest last.
+    changes: VecDeque<f64>,
     forecaster: Forecaster,
     /// Sum and number of all loads so far.
     total: (f64, u64),
@@ -70,6 +80,7 @@ impl Demand {
         };
         Demand {
             history: VecDeque::with_capacity(KEPT),
+            changes: VecDeque::with_capacity(CHANGES),
             forecaster: Forecaster::new(config),
             total: (0.0, 0),
             missed: 0,
@@ -135,7 +146,14 @@ impl Demand {
                 if self.history.len() == KEPT {
                     self.history.pop_front();
                 }
+                let before = self.history.back().copied();
                 self.history.push_back(load as f32);
+                if let Some(before) = before {
+                    if self.changes.len() == CHANGES {
+                        self.changes.pop_front();
+                    }
+                    self.changes.push_back(ratio(self.newest(), f64::from(before)).powi(2));
+                }
                 self.total = (self.total.0 + load, self.total.1 + 1);
                 self.forecaster.observe(load);
                 self.missed = 0;
@@ -181,6 +199,11 @@ impl Demand {
     /// Loads, newest first.
     pub(super) fn past(&self) -> impl Iterator<Item = f64> + '_ {
         self.history.iter().rev().map(|&load| f64::from(load))
+    }
+
+    /// Squared logarithmic changes from step to step, newest first.
+    pub(super) fn changes(&self) -> impl Iterator<Item = f64> + '_ {
+        self.changes.iter().rev().copied()
     }
 
     /// Mean of all loads so far; at least [`LEAST`].

@@ -3,7 +3,7 @@
 use kisim::control::View;
 
 use super::council::{Council, HEADROOMS, REACHES};
-use super::demand::{Demand, KEPT, LEAST};
+use super::demand::{CHANGES, Demand, KEPT, LEAST, ratio};
 use super::pipeline::Pipeline;
 use crate::facts::Facts;
 
@@ -44,10 +44,6 @@ impl Writer<'_> {
     fn flag(&mut self, name: &str, on: bool) {
         self.put(name, if on { 1.0 } else { 0.0 });
     }
-}
-
-fn ratio(a: f64, b: f64) -> f64 {
-    ((a.max(0.0) + LEAST) / (b.max(0.0) + LEAST)).ln()
 }
 
 /// Mean and highest of a stretch of the past.
@@ -191,9 +187,8 @@ fn past(to: &mut Writer<'_>, demand: &Demand, level: f64) {
     let mut recent = [f64::NAN; RECENT + 1];
     let mut stretches = [Stretch::default(); STRETCHES.len() - 1];
     let (mut at, mut before) = (0, f64::NAN);
-    // Over the last 16 and 128 steps: changes, and steps that are half as much again as the mean of all.
-    let mut change = [(0.0f64, 0u32); 2];
     let (mut peak, mut since_peak) = (0.0f64, 0usize);
+    // Steps that are half as much again as the mean of all, and where they begin.
     let (mut onsets, mut above, mut empty) = (0u32, 0u32, 0u32);
     let high = 1.5 * demand.mean();
     let mut was_high = false;
@@ -209,14 +204,6 @@ fn past(to: &mut Writer<'_>, demand: &Demand, level: f64) {
             }
             let s = &mut stretches[at];
             *s = Stretch { sum: s.sum + load, highest: s.highest.max(load), count: s.count + 1 };
-        }
-        if back > 0 {
-            let moved = ratio(before, load).powi(2);
-            for (sum, reach) in change.iter_mut().zip([16, 128]) {
-                if back <= reach {
-                    *sum = (sum.0 + moved, sum.1 + 1);
-                }
-            }
         }
         if load > peak {
             (peak, since_peak) = (load, back);
@@ -241,7 +228,8 @@ fn past(to: &mut Writer<'_>, demand: &Demand, level: f64) {
         to.put_at("mean_to", *end, last.0);
         to.put_at("highest_to", *end, last.1);
     }
-    for ((sum, count), reach) in change.into_iter().zip([16, 128]) {
+    for reach in [16, CHANGES] {
+        let (sum, count) = demand.changes().take(reach).fold((0.0, 0u32), |(sum, n), change| (sum + change, n + 1));
         to.put_at("restless", reach, (sum / f64::from(count.max(1))).sqrt());
     }
     let counted = seen.max(1) as f64;
