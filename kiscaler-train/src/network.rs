@@ -1,7 +1,8 @@
 //! A multilayer perceptron that decides for one observation at a time: tanh between the layers, linear at the end.
 //!
 //! Plain `f32` multiplications and additions in a fixed order and no fused ones, so that a policy gives the same bytes
-//! on every machine. A decision of 96→128→128→40 takes about 5 µs without any special instructions.
+//! on every machine. Sixteen outputs at a time, each the sum over its inputs in order: a compiler turns that into vectors of
+//! any width without changing the result.
 
 use std::mem;
 
@@ -22,7 +23,12 @@ pub struct Layer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mlp {
     layers: Vec<Layer>,
+    /// Of each layer its weights as [`apply`] reads them.
+    blocks: Vec<Vec<[f32; LANES]>>,
 }
+
+/// Outputs that are computed together.
+const LANES: usize = 16;
 
 /// Buffers of [`Mlp::forward`], so that a decision allocates nothing.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +89,8 @@ impl Mlp {
             length("weight", layer.weight.len(), layer.inputs * layer.outputs)?;
             length("bias", layer.bias.len(), layer.outputs)?;
         }
-        Ok(Mlp { layers })
+        let blocks = layers.iter().map(Layer::blocks).collect();
+        Ok(Mlp { layers, blocks })
     }
 
     /// A network whose parameters stand one after the other: of each layer its weight [outputs, inputs], then its bias.
@@ -135,46 +142,45 @@ impl Mlp {
 
     /// Writes what the network says to `input` `[inputs]` into `output` `[outputs]`.
     pub fn forward(&self, input: &[f32], scratch: &mut Scratch, output: &mut [f32]) {
-        let Some((last, hidden)) = self.layers.split_last() else { return };
+        let mut layers = self.layers.iter().zip(&self.blocks);
+        let Some((last, blocks)) = layers.next_back() else { return };
         scratch.here.clear();
         scratch.here.extend_from_slice(input);
-        for layer in hidden {
+        for (layer, blocks) in layers {
             scratch.next.resize(layer.outputs, 0.0);
-            layer.apply(&scratch.here, &mut scratch.next);
+            apply(blocks, &layer.bias, &scratch.here, &mut scratch.next);
             scratch.next.iter_mut().for_each(|value| *value = tanh(*value));
             mem::swap(&mut scratch.here, &mut scratch.next);
         }
-        last.apply(&scratch.here, output);
+        apply(blocks, &last.bias, &scratch.here, output);
     }
 }
 
 impl Layer {
-    fn apply(&self, input: &[f32], output: &mut [f32]) {
-        for ((out, row), bias) in output.iter_mut().zip(self.weight.chunks_exact(self.inputs)).zip(&self.bias) {
-            *out = dot(row, input) + bias;
-        }
+    /// Its weights by [`LANES`] outputs, and of those by input; outputs beyond the last have none.
+    fn blocks(&self) -> Vec<[f32; LANES]> {
+        let firsts = (0..self.outputs).step_by(LANES);
+        let weight =
+            |output: usize, input: usize| self.weight.get(output * self.inputs + input).copied().unwrap_or(0.0);
+        let block = |first: usize, input: usize| std::array::from_fn(|lane| weight(first + lane, input));
+        firsts.flat_map(|first| (0..self.inputs).map(move |input| block(first, input))).collect()
     }
 }
 
-/// Sixteen partial sums, which a compiler turns into vectors of any width without changing the result.
-#[inline]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut sums = [0.0f32; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
+/// Writes a layer's `output`, given its weights in `blocks`, its `bias` and its `input`.
+fn apply(blocks: &[[f32; LANES]], bias: &[f32], input: &[f32], output: &mut [f32]) {
+    let parts = output.chunks_mut(LANES).zip(bias.chunks(LANES));
+    for (block, (output, bias)) in blocks.chunks_exact(input.len()).zip(parts) {
+        let mut sums = [0.0f32; LANES];
+        for (weights, input) in block.iter().zip(input) {
+            for lane in 0..LANES {
+                sums[lane] += weights[lane] * input;
+            }
+        }
+        for ((out, sum), bias) in output.iter_mut().zip(sums).zip(bias) {
+            *out = sum + bias;
         }
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    a_rest.iter().zip(b_rest).fold(sums[0], |sum, (a, b)| sum + a * b)
 }
 
 /// Beyond this, the tangent is 1 in `f32`.

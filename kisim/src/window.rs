@@ -268,28 +268,33 @@ impl Window {
         if !any {
             return None;
         }
-        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
-        let buckets: Vec<(f64, f64)> = bounds.zip(rates).collect();
-        promql::histogram_quantile(q, &buckets)
+        let mut buckets = [(f64::INFINITY, 0.0); MAX_BUCKETS];
+        for (index, (bucket, rate)) in buckets.iter_mut().zip(rates).enumerate() {
+            *bucket = (self.bounds.get(index).copied().unwrap_or(f64::INFINITY), rate);
+        }
+        promql::histogram_quantile(q, buckets.get(..=self.bounds.len())?)
     }
 
     /// The gauge of each pod of `pool` as an instant query at `now` sees it: the latest sample of the last five minutes,
     /// unless the pod is gone.
-    pub fn gauges(&self, pool: Option<usize>, gauge: Gauge, now: SimTime) -> Vec<(u64, SimTime, f64)> {
-        self.series(pool)
-            .filter(|(_, s)| s.gone.is_none_or(|gone| gone > now))
-            .filter_map(|(id, s)| {
-                let latest = s.samples.iter().rev().find(|s| s.at <= now)?;
-                let stale = s.failed.is_some_and(|failed| failed > latest.at && failed <= now);
-                (!stale && now.since(latest.at) < DEFAULT_LOOKBACK).then(|| (id, latest.at, gauge.of(latest)))
-            })
-            .collect()
+    pub fn gauges(&self, pool: Option<usize>, gauge: Gauge, now: SimTime) -> impl Iterator<Item = (u64, SimTime, f64)> {
+        self.series(pool).filter(move |(_, s)| s.gone.is_none_or(|gone| gone > now)).filter_map(move |(id, s)| {
+            let latest = s.samples.iter().rev().find(|s| s.at <= now)?;
+            let stale = s.failed.is_some_and(|failed| failed > latest.at && failed <= now);
+            (!stale && now.since(latest.at) < DEFAULT_LOOKBACK).then(|| (id, latest.at, gauge.of(latest)))
+        })
+    }
+
+    /// Sum and number of the gauges of `pool`; `None` where there is none.
+    fn total(&self, pool: Option<usize>, gauge: Gauge, now: SimTime) -> Option<(f64, usize)> {
+        let values = self.gauges(pool, gauge, now).map(|v| v.2);
+        let total = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+        (total.1 > 0).then_some(total)
     }
 
     /// `avg(gauge)` over the pods of `pool`.
     pub fn average(&self, pool: Option<usize>, gauge: Gauge, now: SimTime) -> Option<f64> {
-        let values = self.gauges(pool, gauge, now);
-        (!values.is_empty()).then(|| values.iter().map(|v| v.2).sum::<f64>() / values.len() as f64)
+        self.total(pool, gauge, now).map(|(sum, count)| sum / count as f64)
     }
 
     /// The highest of the first `pools` pools' average CPU utilisations, 0–1.
@@ -305,8 +310,7 @@ impl Window {
 
     /// `sum(gauge)` over the pods of `pool`.
     pub fn sum(&self, pool: Option<usize>, gauge: Gauge, now: SimTime) -> Option<f64> {
-        let values = self.gauges(pool, gauge, now);
-        (!values.is_empty()).then(|| values.iter().map(|v| v.2).sum())
+        self.total(pool, gauge, now).map(|(sum, _)| sum)
     }
 
     /// Samples held, for tests of memory.

@@ -1,5 +1,7 @@
 //! Choices: how much headroom on the anchor, how many CPU pods as a bridge, where requests go.
 
+use std::fmt::Write as _;
+
 use kisim::control::{Decision, PoolView, Verdict, View};
 use kisim::fleet::Placement;
 
@@ -94,11 +96,17 @@ impl Choices {
         let choice = |head: usize| action.get(head).map_or(0, |&c| (c as usize).min(HEADS[head] - 1));
         let pools = view.pools.iter().enumerate().map(|(number, pool)| {
             let (replicas, reason) = if number == facts.pool {
-                let what = match choice(0).checked_sub(1) {
-                    Some(factor) => format!("{} × ({})", FACTORS[factor], why.1.describe(facts)),
-                    None => "as many as there are".to_owned(),
-                };
-                (self.targets[choice(0)], format!("{what}: {}", why.0.reason(facts)))
+                let mut reason = String::with_capacity(128);
+                // Writing into a string does not fail.
+                let _ = match choice(0).checked_sub(1) {
+                    Some(factor) => write!(reason, "{} × (", FACTORS[factor])
+                        .and_then(|()| why.1.describe(facts, &mut reason))
+                        .and_then(|()| reason.write_char(')')),
+                    None => reason.write_str("as many as there are"),
+                }
+                .and_then(|()| reason.write_str(": "))
+                .and_then(|()| why.0.describe(facts, &mut reason));
+                (self.targets[choice(0)], reason)
             } else if Some(number) == facts.bridge {
                 (self.bridge[choice(1)], format!("{:.0} % of the bridge", 100.0 * BRIDGE[choice(1)]))
             } else {

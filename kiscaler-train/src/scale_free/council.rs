@@ -6,6 +6,8 @@
 //! (prediction with expert advice, follow the leader: Cesa-Bianchi & Lugosi 2006). What a rule tuned to a service would be
 //! is so found while serving it, and what rules cost says what kind of load this is.
 
+use std::fmt::{self, Write as _};
+
 use super::demand::Demand;
 use crate::facts::Facts;
 
@@ -278,15 +280,14 @@ impl Council {
     fn decide(&mut self, facts: &Facts, demand: &Demand, (min, max): (u32, u32)) {
         let (expected, to_drain) = (demand.expected(), demand.to_drain(facts));
         let mut highest = [0.0f64; REACHES.len()];
-        let (mut so_far, mut at) = (0.0f64, 0);
-        for (back, load) in demand.past().enumerate() {
-            while at < REACHES.len() && back >= REACHES[at] {
-                highest[at] = so_far;
-                at += 1;
-            }
-            so_far = so_far.max(load);
+        let mut past = demand.past();
+        let (mut so_far, mut seen) = (0.0f64, 0);
+        for (highest, reach) in highest.iter_mut().zip(REACHES) {
+            // Loads are numbers, so a comparison will do; `max` would mind those that are none.
+            let within = past.by_ref().take(reach - seen);
+            so_far = within.fold(so_far, |highest, load| if load > highest { load } else { highest });
+            (*highest, seen) = (so_far, reach);
         }
-        highest[at..].fill(so_far);
         for (reach, highest) in highest.into_iter().enumerate() {
             for (headroom, factor) in HEADROOMS.iter().enumerate() {
                 for (wary, expected) in expected.into_iter().enumerate() {
@@ -300,15 +301,15 @@ impl Council {
         }
     }
 
-    /// The leading rule, for people.
-    pub(super) fn describe(&self, facts: &Facts) -> String {
+    /// Writes the leading rule, for people.
+    pub(super) fn describe(&self, facts: &Facts, to: &mut String) -> fmt::Result {
         let (reach, headroom, wary) = self.leader();
-        let what = match (REACHES[reach], wary) {
-            (0, 0) => "what is expected".to_owned(),
-            (0, _) => "what is expected, and its error".to_owned(),
-            (steps, _) => format!("what {:.0} s held or is expected", steps as f64 * facts.step_s),
-        };
-        format!("{what} × {}", HEADROOMS[headroom])
+        match (REACHES[reach], wary) {
+            (0, 0) => to.write_str("what is expected")?,
+            (0, _) => to.write_str("what is expected, and its error")?,
+            (steps, _) => write!(to, "what {:.0} s held or is expected", steps as f64 * facts.step_s)?,
+        }
+        write!(to, " × {}", HEADROOMS[headroom])
     }
 
     /// The load that the leader wants to be able to take.

@@ -1,6 +1,7 @@
 //! The load, step by step, and what a forecaster makes of it.
 
 use std::collections::VecDeque;
+use std::fmt::{self, Write as _};
 
 use kisim::control::View;
 use kisim::forecast::{ForecastConfig, Forecaster, Loss, ModelName, Season};
@@ -239,12 +240,12 @@ impl Demand {
         self.backlog / (facts.saturation * facts.cold_start_s.max(facts.step_s))
     }
 
-    /// What is expected and what waits, for people.
-    pub(super) fn reason(&self, facts: &Facts) -> String {
+    /// Writes what is expected and what waits, for people.
+    pub(super) fn describe(&self, facts: &Facts, to: &mut String) -> fmt::Result {
         let rate = self.best.says.max(0.0) * facts.saturation;
         match self.model {
-            Some(model) => format!("{rate:.0} requests/s expected by {model}, {:.0} waiting", self.waiting),
-            None => "nothing is expected yet".to_owned(),
+            Some(model) => write!(to, "{rate:.0} requests/s expected by {model}, {:.0} waiting", self.waiting),
+            None => to.write_str("nothing is expected yet"),
         }
     }
 }

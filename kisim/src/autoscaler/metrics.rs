@@ -134,7 +134,6 @@ pub(super) fn pod_values(source: Source, view: &View<'_>, pool: usize, range: Du
         Source::Gauge(gauge, factor) => view
             .window
             .gauges(Some(pool), gauge, view.now)
-            .into_iter()
             .map(|(pod, at, value)| PodMetric { pod, milli: milli(value * factor), at, window: Duration::ZERO })
             .collect(),
         Source::Rate(counter, factor) => view
