@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use kiscaler_train::statistics::Bootstrap;
 use kisim::pareto::{LEVELS, cost_at, dominated_area};
 use rand::SeedableRng;
@@ -208,15 +208,26 @@ fn costs_table(sweeps: &[Sweep<'_>]) -> Table {
     table("costs", "What levels of late requests cost on everybody's own frontier", &columns, rows.collect())
 }
 
+/// Late requests, percent, up to which settings are drawn: nobody runs a service beyond, and a few of them would leave no room for the
+/// others.
+const DRAWN: f64 = 20.0;
+
 fn figure(points: &Table, scene: &str) -> Result<Figure> {
+    let late = points.columns.iter().position(|column| column == LATE).context("no column of late requests")?;
     let own = |row: &&Vec<Entry>| row[0] == Entry::Text(scene.to_owned());
-    let part = Table { rows: points.rows.iter().filter(own).cloned().collect(), ..points.clone() };
+    let own: Vec<Vec<Entry>> = points.rows.iter().filter(own).cloned().collect();
+    let drawn = |row: &&Vec<Entry>| row[late].point().is_some_and(|late| late <= DRAWN);
+    let within: Vec<Vec<Entry>> = own.iter().filter(drawn).cloned().collect();
+    // Where nobody is within, all is better than nothing.
+    let rows = if within.is_empty() { own } else { within };
+    let part = Table { rows, ..points.clone() };
     let frame = Frame {
         name: &super::traces::slug(scene),
         title: &format!("Late requests against cost on {scene}"),
         note: "each point a factor on the headroom, mean over seeds with 95 % intervals; left and down is better",
         caption: &format!(
-            "Everybody on {scene} over the factors; points of one are joined in the order of their factors."
+            "Everybody on {scene} over the factors; points of one are joined in the order of their factors. Settings with more than \
+             {DRAWN} % of late requests are in the table alone."
         ),
     };
     chart::scatter(
@@ -226,12 +237,18 @@ fn figure(points: &Table, scene: &str) -> Result<Figure> {
     )
 }
 
+/// What it costs to have no more late requests than `level`; where all settings have fewer, the cheapest of them.
+fn reached(points: &[(f64, f64)], level: f64) -> Option<f64> {
+    let fewer = || points.iter().filter(|point| point.0 <= level).map(|point| point.1).min_by(f64::total_cmp);
+    cost_at(points, level).or_else(fewer)
+}
+
 fn verdict(sweeps: &[Sweep<'_>]) -> Verdict {
     let (mut asked, mut holds, mut why) = (0, 0, Vec::new());
     for ours in sweeps.iter().filter(|sweep| sweep.who.starts_with("policy")) {
         let rules = |sweep: &&Sweep<'_>| sweep.scene == ours.scene && sweep.who != ours.who && sweep.who != "foresight";
         for level in LEVELS {
-            let cost = |sweep: &Sweep<'_>| cost_at(&sweep.points(&sweep.seeds), level);
+            let cost = |sweep: &Sweep<'_>| reached(&sweep.points(&sweep.seeds), level);
             let rivals = sweeps.iter().filter(rules).filter_map(|sweep| Some((cost(sweep)?, &sweep.who)));
             let Some((best, rival)) = rivals.min_by(|a, b| a.0.total_cmp(&b.0)) else { continue };
             let percent = 100.0 * level;
@@ -254,7 +271,7 @@ fn verdict(sweeps: &[Sweep<'_>]) -> Verdict {
                     number(best)
                 )),
                 None => why.push(format!(
-                    "not {} at {percent} %: no setting of the policy has as few and as many, {rival} needs {} $/h",
+                    "not {} at {percent} %: no setting of the policy has as few, {rival} needs {} $/h",
                     ours.scene,
                     number(best)
                 )),
@@ -280,6 +297,13 @@ mod tests {
             [(1, 0.9), (2, 1.1)].map(|(seed, f)| run("a", &at(who, factor), seed, 1.0, f * late, 2.0 * f * cost))
         });
         runs.collect()
+    }
+
+    #[test]
+    fn whoever_is_always_below_a_level_reaches_it_at_the_cheapest() {
+        assert_eq!(reached(&[(0.04, 3.0), (0.02, 5.0)], 0.05), Some(3.0));
+        assert_eq!(reached(&[(0.04, 3.0), (0.02, 5.0)], 0.03), Some(4.0));
+        assert_eq!(reached(&[(0.04, 3.0), (0.02, 5.0)], 0.01), None);
     }
 
     #[test]
