@@ -15,7 +15,6 @@ use crate::config::TrainConfig;
 use crate::drive::{Evaluation, LearnError, Learner, Update};
 use crate::envelope::EnvelopeSample;
 use crate::environment::{Environment, EnvironmentError, Look};
-use crate::observation::ObservationSet;
 use crate::policy::tensors;
 use crate::ppo::{Resources, TrainError, Trainer, TrainerState};
 use crate::progress::Standing;
@@ -81,12 +80,12 @@ impl AutoscalingLearner {
     /// # Errors
     /// If a drawn service cannot be measured, which would be a bug.
     pub fn new(config: &TrainConfig, text: &str, seed: u64, resources: Resources) -> Result<Self, SetupError> {
-        let source = match config.observation {
-            ObservationSet::ScaleFree => {
+        let source = match config.observation.design() {
+            Some(design) => {
                 let services = derive_seed(seed, Seeds::Services as u64);
-                Source::ScaleFree(Arc::new(Distribution::new(&config.distribution, services)?))
+                Source::ScaleFree(Arc::new(Distribution::new(&config.distribution, services)?), design)
             }
-            ObservationSet::Paper => Source::Paper(Arc::new(Patterns::new()?)),
+            None => Source::Paper(Arc::new(Patterns::new()?)),
         };
         let teaches = config.ppo.teaches();
         let arenas = (0..config.ppo.environments).map(|_| source.arena(teaches)).collect();
@@ -290,11 +289,19 @@ impl Learner for AutoscalingLearner {
         let actor = self.trainer.actor()?;
         let observations = self.trainer.observations();
         let set = self.config.observation;
+        // What is hidden was 0 throughout, so that any weight on it says the same: with 0 it says so where it is not hidden, too.
+        let mut network = actor.network;
+        let hidden = set.design().map_or_else(Vec::new, |_| self.config.distribution.hidden_features());
+        let mut envelopes = self.envelopes.clone();
+        for &feature in &hidden {
+            network.ignore(feature);
+            envelopes[feature] = Envelope::ANYTHING;
+        }
         let features = set.features().into_iter().enumerate().map(|(index, name)| Feature {
             name,
             mean: observations.mean[index],
             variance: observations.variance(index),
-            envelope: self.envelopes[index],
+            envelope: envelopes[index],
         });
         let state = serde_json::to_value(self.trainer.state()).map_err(|e| LearnError::Other(Box::new(e)))?;
         let mut lifted = BTreeMap::new();
@@ -312,7 +319,7 @@ impl Learner for AutoscalingLearner {
             config: self.text.clone(),
             git_revision: REVISION.to_owned(),
             metrics: self.metrics.clone(),
-            tensors: tensors(&actor.network)?.into_iter().collect(),
+            tensors: tensors(&network)?.into_iter().collect(),
             state: Some(State { tensors: lifted, values }),
         })
     }

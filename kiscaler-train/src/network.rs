@@ -115,6 +115,13 @@ impl Mlp {
         Mlp::new(layers)
     }
 
+    /// Takes no notice of an input any more: its weights become 0.
+    pub fn ignore(&mut self, input: usize) {
+        let Some(first) = self.layers.first_mut() else { return };
+        first.weight.chunks_exact_mut(first.inputs).for_each(|row| row[input] = 0.0);
+        self.blocks[0] = first.blocks();
+    }
+
     /// All parameters in the order of [`Mlp::from_flat`].
     pub fn to_flat(&self) -> Vec<f32> {
         self.layers.iter().flat_map(|layer| layer.weight.iter().chain(&layer.bias)).copied().collect()

@@ -1,4 +1,4 @@
-//! What a policy may see and do: the two sets there are, ours and the published one.
+//! What a policy may see and do: ours, the published set, and ours with other actions, to compare.
 
 use kisim::config::Span;
 use kisim::control::{Decision, View};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Choice, Encoder, Head};
 use crate::paper::{self, Paper};
-use crate::scale_free::{self, BRIDGE, FACTORS, PLACEMENTS, ScaleFree};
+use crate::scale_free::{self, BRIDGE, CHANGES, Design, FACTORS, PLACEMENTS, ScaleFree};
 
 /// Heads of an action, in both sets.
 pub const HEADS: usize = 3;
@@ -19,18 +19,39 @@ pub enum ObservationSet {
     /// Ours, see [`scale_free`].
     #[default]
     ScaleFree,
+    /// What ours sees; its factors are on a forecast with its error, and not on what the leading rule wants.
+    ScaleFreeForecast,
+    /// What ours sees; it asks for so many pods more or fewer.
+    ScaleFreeChanges,
     /// The published one, see [`paper`].
     Paper,
 }
 
 impl ObservationSet {
     /// All.
-    pub const ALL: [ObservationSet; 2] = [ObservationSet::ScaleFree, ObservationSet::Paper];
+    pub const ALL: [ObservationSet; 4] = [
+        ObservationSet::ScaleFree,
+        ObservationSet::ScaleFreeForecast,
+        ObservationSet::ScaleFreeChanges,
+        ObservationSet::Paper,
+    ];
+
+    /// The design of its choices, if it is one of ours.
+    pub fn design(self) -> Option<Design> {
+        match self {
+            ObservationSet::ScaleFree => Some(Design::Factors),
+            ObservationSet::ScaleFreeForecast => Some(Design::Forecast),
+            ObservationSet::ScaleFreeChanges => Some(Design::Changes),
+            ObservationSet::Paper => None,
+        }
+    }
 
     /// Its name in configurations and checkpoints.
     pub fn name(self) -> &'static str {
         match self {
             ObservationSet::ScaleFree => "scale-free",
+            ObservationSet::ScaleFreeForecast => "scale-free-forecast",
+            ObservationSet::ScaleFreeChanges => "scale-free-changes",
             ObservationSet::Paper => "paper",
         }
     }
@@ -42,45 +63,47 @@ impl ObservationSet {
 
     /// Its encoder, of this version.
     pub fn encoder(self) -> Encoder {
-        let version = match self {
-            ObservationSet::ScaleFree => scale_free::VERSION,
-            ObservationSet::Paper => paper::VERSION,
-        };
+        let version = if self.design().is_some() { scale_free::VERSION } else { paper::VERSION };
         Encoder { name: self.name().to_owned(), version }
     }
 
     /// Names of its features, in order.
     pub fn features(self) -> Vec<String> {
-        match self {
-            ObservationSet::ScaleFree => ScaleFree::names(),
-            ObservationSet::Paper => paper::NAMES.map(str::to_owned).to_vec(),
+        match self.design() {
+            Some(_) => ScaleFree::names(),
+            None => paper::NAMES.map(str::to_owned).to_vec(),
         }
     }
 
     /// Choices of each head.
     pub fn sizes(self) -> [usize; HEADS] {
-        match self {
-            ObservationSet::ScaleFree => scale_free::HEADS,
-            ObservationSet::Paper => paper::HEADS,
-        }
+        if self.design().is_some() { scale_free::HEADS } else { paper::HEADS }
     }
 
     /// The action's heads, by name and value.
     pub fn heads(self) -> Vec<Head> {
         let choice = |name: String, value: f64| Choice { name, value };
         let head = |name: &str, choices: Vec<Choice>| Head { name: name.to_owned(), choices };
-        match self {
-            ObservationSet::ScaleFree => {
-                let mut factors = vec![choice("keep".to_owned(), 0.0)];
-                factors.extend(FACTORS.map(|factor| choice(format!("anchor × {factor}"), factor)));
+        match self.design() {
+            Some(design) => {
+                let mut capacity = vec![choice("keep".to_owned(), 0.0)];
+                match design {
+                    Design::Factors => capacity.extend(FACTORS.map(|by| choice(format!("anchor × {by}"), by))),
+                    Design::Forecast => capacity.extend(FACTORS.map(|by| choice(format!("forecast × {by}"), by))),
+                    Design::Changes => capacity.extend(CHANGES.map(|n| choice(format!("{n:+} pods"), f64::from(n)))),
+                }
                 let bridge = BRIDGE.map(|share| choice(format!("{share} of the CPU pods"), share));
                 let placements = PLACEMENTS.map(|batches| match batches {
                     None => choice("GPU pods alone".to_owned(), 0.0),
                     Some(batches) => choice(format!("CPU pods beyond a queue of {batches} batches"), batches),
                 });
-                vec![head("capacity", factors), head("bridge", bridge.to_vec()), head("placement", placements.to_vec())]
+                vec![
+                    head("capacity", capacity),
+                    head("bridge", bridge.to_vec()),
+                    head("placement", placements.to_vec()),
+                ]
             }
-            ObservationSet::Paper => {
+            None => {
                 let changes =
                     |pods: &str| paper::CHANGES.map(|n| choice(format!("{n:+} {pods}"), f64::from(n))).to_vec();
                 let shares = paper::GPU_SHARES.map(|(name, share)| choice(name.to_owned(), share));
@@ -95,10 +118,7 @@ impl ObservationSet {
 
     /// Time between decisions in training.
     pub fn control_interval(self) -> Span {
-        match self {
-            ObservationSet::ScaleFree => Span::secs(15),
-            ObservationSet::Paper => paper::CONTROL_INTERVAL,
-        }
+        if self.design().is_some() { Span::secs(15) } else { paper::CONTROL_INTERVAL }
     }
 }
 

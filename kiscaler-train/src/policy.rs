@@ -177,13 +177,13 @@ impl PolicyAutoscaler {
             let (found, expected) = (policy.control_interval, interval);
             return Err(Refusal::ControlInterval { found, expected }.into());
         }
-        let eyes = match policy.set {
-            ObservationSet::ScaleFree => {
+        let eyes = match policy.set.design() {
+            Some(design) => {
                 let mut facts = Facts::of(prepared)?;
                 facts.preference.cost *= weight;
-                Eyes::ScaleFree(Box::new(ScaleFree::new(prepared, facts)))
+                Eyes::ScaleFree(Box::new(ScaleFree::designed(prepared, facts, design)))
             }
-            ObservationSet::Paper => {
+            None => {
                 let found = || prepared.pools.iter().map(|pool| pool.name.clone()).collect();
                 Eyes::Paper(Paper::new(prepared).ok_or_else(|| PolicyError::Pools { found: found() })?)
             }

@@ -13,7 +13,7 @@ use kiscaler_train::heads::Heads;
 use kiscaler_train::network::{Mlp, parameters};
 use kiscaler_train::observation::ObservationSet;
 use kiscaler_train::policy::{Policy, PolicyAutoscaler, tensors};
-use kiscaler_train::scale_free::{HEADS, ScaleFree};
+use kiscaler_train::scale_free::{CHANGES, Design, HEADS, ScaleFree};
 use kiscaler_train::training::distribution::{Distribution, DistributionConfig, Episode};
 use kiscaler_train::training::teacher::{BINS, Prices, State, Teacher};
 use kiscaler_train::training::world::{World, score};
@@ -142,6 +142,48 @@ fn an_episode_is_finite_and_cut_by_the_clock_at_its_end_alone() {
         // The look whose value stands for what would follow.
         assert!(look(&mut world).0.iter().all(|value| value.is_finite()));
         assert_eq!(world.tally().steps, steps as u64);
+    }
+}
+
+#[test]
+fn other_designs_mean_what_they_say() {
+    for design in [Design::Changes, Design::Forecast] {
+        for seed in 0..6 {
+            let episode = distribution().episode(seed);
+            let prepared = Arc::clone(&episode.prepared);
+            let mut world = World::designed(distribution(), true, design);
+            world.reset(seed).unwrap();
+            let mut before = None;
+            for _ in 0..episode.steps {
+                let (_, seen) = look(&mut world);
+                let targets = world.meanings().to_vec();
+                let (low, high) = {
+                    let limits = prepared.pools[prepared.primary_pool()].config.limits;
+                    let current = targets[0];
+                    (
+                        limits.min_replicas.max(current.saturating_sub(limits.max_step_down)),
+                        limits.max_replicas.min(current.saturating_add(limits.max_step_up)),
+                    )
+                };
+                if let Some(asked) = before {
+                    assert_eq!(targets[0], asked, "what was asked for is what there is");
+                }
+                let data = seen.mask[1..HEADS[0]].iter().any(|&allowed| allowed);
+                if design == Design::Changes && data {
+                    for (change, &target) in CHANGES.iter().zip(&targets[1..]) {
+                        assert_eq!(target, targets[0].saturating_add_signed(*change).clamp(low, high));
+                    }
+                    // Each number of pods within the limits can be asked for once.
+                    let allowed: Vec<u32> =
+                        (1..HEADS[0]).filter(|&c| seen.mask[c]).map(|choice| targets[choice]).collect();
+                    assert!(allowed.windows(2).all(|pair| pair[0] < pair[1]), "{allowed:?} of {targets:?}");
+                }
+                // The second choice that is allowed, if there is one.
+                let choice = (0..HEADS[0]).filter(|&c| seen.mask[c]).nth(1).unwrap_or(0);
+                before = Some(targets[choice]);
+                world.step(&[choice as u32, 0, 0]).unwrap();
+            }
+        }
     }
 }
 

@@ -65,6 +65,58 @@ fn saved(checkpoint: &Checkpoint) -> Checkpoint {
 }
 
 #[test]
+fn what_is_hidden_makes_no_difference_to_the_policy() {
+    let text = TINY.replace("services = 4", "services = 4\nhidden = [\"past_\", \"late\"]");
+    let mut learner = learner(&text, 1, 1);
+    let checkpoint = saved(&trained(&mut learner, 3));
+    let policy = Policy::new(&Arc::new(checkpoint.policy())).unwrap();
+    let names: Vec<&str> = policy.features().iter().map(|feature| feature.name.as_str()).collect();
+    let hidden: Vec<usize> =
+        (0..names.len()).filter(|&i| names[i].starts_with("past_") || names[i].starts_with("late")).collect();
+    assert_eq!(hidden.len(), 13 + 4, "{names:?}");
+    let actor = learner.actor().unwrap();
+    let mask = vec![true; actor.heads.choices()];
+    let mut rng = stream(1, Purpose::Policy, 4);
+    let (mut one, mut two) = (Buffers::default(), Buffers::default());
+    for _ in 0..100 {
+        let mut observation: Vec<f32> = (0..names.len()).map(|_| 4.0 * (rng.random::<f32>() - 0.5)).collect();
+        // As training saw it, and as the world is.
+        let everything = policy.actor().log_probabilities(&observation, &mask, &mut one).to_vec();
+        hidden.iter().for_each(|&feature| observation[feature] = 0.0);
+        let trained = actor.log_probabilities(&observation, &mask, &mut two);
+        let furthest = trained.iter().zip(&everything).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(furthest < 1e-5, "{furthest}");
+        // Nobody is warned of what makes no difference.
+        observation.fill(0.0);
+        let before: Vec<usize> = checkpoint.unseen(&observation).collect();
+        hidden.iter().for_each(|&feature| observation[feature] = 4.0);
+        assert_eq!(checkpoint.unseen(&observation).collect::<Vec<_>>(), before);
+    }
+}
+
+#[test]
+fn policies_of_other_designs_learn_and_act_as_they_say() {
+    let mut scenario = Scenario::builtin().unwrap();
+    scenario.duration = Some(Span::secs(300));
+    for (set, name) in [("scale-free-forecast", "forecast × 1"), ("scale-free-changes", "+1 pods")] {
+        let text = TINY.replace("name = \"tiny\"", &format!("name = \"tiny\"\nobservation = \"{set}\""));
+        let checkpoint = saved(&trained(&mut learner(&text, 1, 1), 3));
+        assert_eq!(checkpoint.encoder.name, set);
+        assert!(checkpoint.heads[0].choices.iter().any(|choice| choice.name == name), "{:?}", checkpoint.heads[0]);
+        let policy = Arc::new(Policy::new(&Arc::new(checkpoint.policy())).unwrap());
+        let prepared = Prepared::new(scenario.clone()).unwrap();
+        let mut autoscaler = PolicyAutoscaler::new(&policy, &prepared, 1.0, "one".into()).unwrap();
+        let run = kisim::run::run_with(&prepared, &mut autoscaler, 1, kisim::run::Keep::default(), &|_| true).unwrap();
+        assert!(run.summary.requests.arrived > 0);
+        // Another's choices are not its own.
+        let mut other = checkpoint.policy();
+        other.encoder = Encoder { name: "scale-free".into(), ..other.encoder };
+        let refused = Policy::new(&Arc::new(other)).unwrap_err().to_string();
+        assert!(refused.contains("capacity"), "{refused}");
+    }
+}
+
+#[test]
 fn what_was_saved_acts_as_what_was_trained() {
     for text in [TINY.to_owned(), TINY.replace("normalise_observations = true", "normalise_observations = false")] {
         let mut learner = learner(&text, 1, 1);

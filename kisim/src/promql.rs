@@ -140,51 +140,78 @@ pub fn increase<'a>(series: impl Into<Series<'a>>, now: SimTime, range: Duration
     extrapolated(series.into(), now, range, false)
 }
 
-/// The rise between the first and the last sample, counter resets added back, stretched to the
-/// ends of the range where the samples reach close enough to them.
+/// [`rate`] of `samples` that all lie in the range, without some of those that were neither the first
+/// nor the last of them and between which the counter did not fall: with these there are `gaps`.
+pub(crate) fn rate_of_thinned(samples: &[Sample], gaps: u32, now: SimTime, range: Duration) -> Option<f64> {
+    Rise { gaps, ..Rise::of(samples.iter())? }.stretched(now, range, true)
+}
+
+/// The rise of the series in the range, stretched to its ends.
 fn extrapolated(series: Series<'_>, now: SimTime, range: Duration, per_second: bool) -> Option<f64> {
-    let mut samples = series.window(now, range).live();
-    let first = *samples.next()?;
-    let mut last = first;
-    let mut gaps = 0_u32;
-    let mut lost_to_resets = 0.0;
-    for sample in samples {
-        // A counter only falls by starting again from 0: what it held is added back.
-        if sample.value < last.value {
-            lost_to_resets += last.value;
+    Rise::of(series.window(now, range).live())?.stretched(now, range, per_second)
+}
+
+/// What a counter did between its first and its last sample.
+struct Rise {
+    first: Sample,
+    last: Sample,
+    /// Between samples.
+    gaps: u32,
+    lost_to_resets: f64,
+}
+
+impl Rise {
+    /// `None` without a sample.
+    fn of<'a>(mut samples: impl Iterator<Item = &'a Sample>) -> Option<Rise> {
+        let first = *samples.next()?;
+        let mut last = first;
+        let mut gaps = 0_u32;
+        let mut lost_to_resets = 0.0;
+        for sample in samples {
+            // A counter only falls by starting again from 0: what it held is added back.
+            if sample.value < last.value {
+                lost_to_resets += last.value;
+            }
+            last = *sample;
+            gaps += 1;
         }
-        last = *sample;
-        gaps += 1;
-    }
-    let sampled = seconds_between(first.at, last.at);
-    if gaps == 0 || sampled <= 0.0 {
-        return None;
-    }
-    let rise = last.value - first.value + lost_to_resets;
-
-    let average_gap = sampled / f64::from(gaps);
-    // A sample is expected a gap after the last one; with 10 % allowed for noise, a longer
-    // silence means that the series began or ended inside the range, on average half a gap
-    // beyond its outermost sample.
-    let threshold = average_gap * 1.1;
-    let mut to_start = range.as_secs_f64() - seconds_between(first.at, now);
-    if to_start >= threshold {
-        to_start = average_gap / 2.0;
-    }
-    if rise > 0.0 && first.value >= 0.0 {
-        // A counter is never negative, so it is not extended to before its zero point.
-        to_start = to_start.min(sampled * (first.value / rise));
-    }
-    let mut to_end = seconds_between(last.at, now);
-    if to_end >= threshold {
-        to_end = average_gap / 2.0;
+        Some(Rise { first, last, gaps, lost_to_resets })
     }
 
-    let mut factor = (sampled + to_start + to_end) / sampled;
-    if per_second {
-        factor /= range.as_secs_f64();
+    /// The rise between the first and the last sample, counter resets added back, stretched to the
+    /// ends of the range where the samples reach close enough to them.
+    fn stretched(&self, now: SimTime, range: Duration, per_second: bool) -> Option<f64> {
+        let Rise { first, last, gaps, lost_to_resets } = self;
+        let sampled = seconds_between(first.at, last.at);
+        if *gaps == 0 || sampled <= 0.0 {
+            return None;
+        }
+        let rise = last.value - first.value + lost_to_resets;
+
+        let average_gap = sampled / f64::from(*gaps);
+        // A sample is expected a gap after the last one; with 10 % allowed for noise, a longer
+        // silence means that the series began or ended inside the range, on average half a gap
+        // beyond its outermost sample.
+        let threshold = average_gap * 1.1;
+        let mut to_start = range.as_secs_f64() - seconds_between(first.at, now);
+        if to_start >= threshold {
+            to_start = average_gap / 2.0;
+        }
+        if rise > 0.0 && first.value >= 0.0 {
+            // A counter is never negative, so it is not extended to before its zero point.
+            to_start = to_start.min(sampled * (first.value / rise));
+        }
+        let mut to_end = seconds_between(last.at, now);
+        if to_end >= threshold {
+            to_end = average_gap / 2.0;
+        }
+
+        let mut factor = (sampled + to_start + to_end) / sampled;
+        if per_second {
+            factor /= range.as_secs_f64();
+        }
+        Some(rise * factor)
     }
-    Some(rise * factor)
 }
 
 /// `to - from` in seconds, `from` being no later than `to`.

@@ -246,10 +246,18 @@ impl Window {
             held.clear();
             held.extend(in_range(series, range, now));
             held.reverse();
+            let gaps = held.len().saturating_sub(1) as u32;
+            // Where no bucket ever fell, what lies between the ends changes nothing.
+            let rises = |pair: &[&PodSample]| {
+                pair[0].counters.buckets.iter().zip(&pair[1].counters.buckets).all(|(before, after)| before <= after)
+            };
+            if held.len() > 2 && held.windows(2).all(rises) {
+                held.drain(1..held.len() - 1);
+            }
             buffer.clear();
             buffer.extend(held.iter().map(|s| Sample { at: s.at, value: 0.0 }));
             // A series too short for one bucket is too short for all.
-            let Some(mut rate) = promql::rate(buffer.as_slice(), now, range) else { continue };
+            let Some(mut rate) = promql::rate_of_thinned(&buffer, gaps, now, range) else { continue };
             any = true;
             for (index, total) in rates.iter_mut().enumerate().take(self.bounds.len() + 1) {
                 // As exported, buckets are cumulative; one that adds nothing has the rate of the one before.
@@ -260,7 +268,7 @@ impl Window {
                     sample.value += count as f64;
                 }
                 if adds {
-                    rate = promql::rate(buffer.as_slice(), now, range).unwrap_or(rate);
+                    rate = promql::rate_of_thinned(&buffer, gaps, now, range).unwrap_or(rate);
                 }
                 *total += rate;
             }
@@ -338,10 +346,9 @@ fn series_rate(
     promql::rate(buffer.as_slice(), now, range)
 }
 
-/// Samples of a series that a range at `now` may hold, newest first.
+/// Samples of a series in a range at `now`, newest first. The range's left end is open, as in Prometheus.
 fn in_range(series: &Series, range: Duration, now: SimTime) -> impl Iterator<Item = &PodSample> {
-    let oldest = now.saturating_sub(range);
-    let recent = series.samples.iter().rev().take_while(move |s| s.at > oldest || oldest == SimTime::ZERO);
+    let recent = series.samples.iter().rev().take_while(move |s| s.at > now || now.since(s.at) < range);
     recent.filter(move |s| s.at <= now)
 }
 
@@ -389,6 +396,39 @@ mod tests {
         let median = window.latency_quantile(None, 0.5, range, at(60)).expect("data");
         assert!((median - 0.125).abs() < 1e-9, "{median}");
         assert_eq!(window.rate(Some(1), Counter::Requests, range, at(60)), None);
+    }
+
+    #[test]
+    fn quantiles_are_those_of_every_bucket_by_itself() {
+        let bounds = [100_000_000, 200_000_000, 400_000_000];
+        let mut window = Window::new(Duration::from_secs(600), &bounds);
+        let mut scrape = Scrape::default();
+        // One that only rises, one that restarts with less in one bucket and more in another, one with a single sample in range.
+        for step in 0..8u64 {
+            scrape.pods.push(sample(1, 15 * step, 60 * step, [10 * step, 20 * step * step, 30 * step]));
+            let again = if step < 5 { [40 * step, step, 7 * step] } else { [step - 4, 100 + step, 70 * step] };
+            scrape.pods.push(sample(2, 15 * step + 3, 10 * step, again));
+        }
+        scrape.pods.push(sample(3, 100, 5, [1, 2, 2]));
+        window.push(&scrape, at(110));
+        for (range, now) in [(61, 110), (90, 110), (75, 105), (15, 108), (110, 110), (300, 110)] {
+            let (range, now) = (Duration::from_secs(range), at(now));
+            let mut below = [0.0; 4];
+            for pod in [1, 2, 3] {
+                for (index, below) in below.iter_mut().enumerate() {
+                    let of = |s: &&PodSample| Sample {
+                        at: s.at,
+                        value: s.counters.buckets[..=index].iter().sum::<u64>() as f64,
+                    };
+                    let own: Vec<Sample> = scrape.pods.iter().filter(|s| s.pod == pod).map(|s| of(&s)).collect();
+                    *below += promql::rate(&own, now, range).unwrap_or(0.0);
+                }
+            }
+            let buckets: Vec<(f64, f64)> = [0.1, 0.2, 0.4, f64::INFINITY].into_iter().zip(below).collect();
+            let expected = promql::histogram_quantile(0.6, &buckets).filter(|_| below[3] > 0.0);
+            let found = window.latency_quantile(None, 0.6, range, now);
+            assert_eq!(found.map(f64::to_bits), expected.map(f64::to_bits), "{range:?} {now:?}");
+        }
     }
 
     #[test]

@@ -99,8 +99,7 @@ fn present(all: &All<'_>) -> Result<Section> {
     ));
     section.text.push(
         "Not here: the published observations and actions, whose policy cannot be played on these scenes (training-paper and performance \
-         have them on the published testbed); and policies without rules in shadow, which the configuration cannot leave out, since \
-         actions are factors on what the leading rule wants (the experiment traces has the leader alone)."
+         have them on the published testbed), and the leading rule without a policy, which the experiment traces has."
             .to_owned(),
     );
 

@@ -219,15 +219,17 @@ fn figure(points: &Table, scene: &str) -> Result<Figure> {
     let drawn = |row: &&Vec<Entry>| row[late].point().is_some_and(|late| late <= DRAWN);
     let within: Vec<Vec<Entry>> = own.iter().filter(drawn).cloned().collect();
     // Where nobody is within, all is better than nothing.
-    let rows = if within.is_empty() { own } else { within };
+    let (rows, left_out) = match within.is_empty() {
+        true => (own, String::new()),
+        false => (within, format!(" Settings with more than {DRAWN} % of late requests are in the table alone.")),
+    };
     let part = Table { rows, ..points.clone() };
     let frame = Frame {
         name: &super::traces::slug(scene),
         title: &format!("Late requests against cost on {scene}"),
         note: "each point a factor on the headroom, mean over seeds with 95 % intervals; left and down is better",
         caption: &format!(
-            "Everybody on {scene} over the factors; points of one are joined in the order of their factors. Settings with more than \
-             {DRAWN} % of late requests are in the table alone."
+            "Everybody on {scene} over the factors; points of one are joined in the order of their factors.{left_out}"
         ),
     };
     chart::scatter(

@@ -9,6 +9,7 @@ use kiscaler_train::drive::Learner;
 use kiscaler_train::environment::{Environment, Look};
 use kiscaler_train::learner::AutoscalingLearner;
 use kiscaler_train::ppo::{Backend, Resources};
+use kiscaler_train::scale_free::Design;
 use kiscaler_train::training::arena::Source;
 use kiscaler_train::training::distribution::{Distribution, DistributionConfig};
 use kisim::autoscaler::AutoscalerConfig;
@@ -45,7 +46,7 @@ impl Speed {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         let distribution = Distribution::new(&DistributionConfig { services: 8, ..DistributionConfig::default() }, 1)?;
-        let source = Source::ScaleFree(distribution.into());
+        let source = Source::ScaleFree(distribution.into(), Design::default());
         for round in 0..self.rounds {
             let mut put = |what: String, unit: &str, value: f64| {
                 rows.push(

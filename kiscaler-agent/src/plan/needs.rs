@@ -27,9 +27,9 @@ impl Needs {
     pub fn of_policy(set: ObservationSet) -> Needs {
         let all =
             Needs { requests: true, queued: true, in_flight: true, utilization: true, cpu: false, latency: false };
-        match set {
-            ObservationSet::ScaleFree => all,
-            ObservationSet::Paper => Needs { cpu: true, latency: true, ..all },
+        match set.design() {
+            Some(_) => all,
+            None => Needs { cpu: true, latency: true, ..all },
         }
     }
 

@@ -117,6 +117,11 @@ pub struct Envelope {
     pub max: f64,
 }
 
+impl Envelope {
+    /// Of a feature that makes no difference.
+    pub const ANYTHING: Envelope = Envelope { min: -1e9, low: -1e9, high: 1e9, max: 1e9 };
+}
+
 /// Where a value lies in what training saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {

@@ -258,7 +258,7 @@ pub(super) fn tune(
                 .enumerate()
                 // There is nobody to imitate under the published set.
                 .filter(|(_, (name, _))| {
-                    plan.config.observation == ObservationSet::ScaleFree || *name != "imitation_updates"
+                    plan.config.observation != ObservationSet::Paper || *name != "imitation_updates"
                 })
                 .map(|(field, (name, values))| {
                     let draw = kisim::random::derive_seed(kisim::random::derive_seed(seed, number), field as u64);

@@ -245,7 +245,7 @@ fn closing(plan: &Plan, quick: bool, folder: &Path, members: &[Member]) -> Resul
     let mut all = Vec::new();
     for (prepared, rivals) in seams::closing(plan, quick)? {
         let mut contenders = vec![contenders::policy(&checkpoint, 1.0, None, &prepared.scenario)?];
-        if !quick && plan.config.observation == ObservationSet::ScaleFree {
+        if !quick && plan.config.observation != ObservationSet::Paper {
             // As rules are tuned on runs with training seeds, so it may have seen one.
             contenders.push(contenders::policy(&checkpoint, 1.0, Some(Span::secs(3_600)), &prepared.scenario)?);
         }

@@ -1,6 +1,7 @@
-//! Choices: how much headroom on the anchor, how many CPU pods as a bridge, where requests go.
+//! Choices: how much headroom on the anchor (or, to compare, how many pods more or fewer), how many CPU pods as a bridge,
+//! where requests go.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use kisim::control::{Decision, PoolView, Verdict, View};
 use kisim::fleet::Placement;
@@ -15,6 +16,22 @@ pub const FACTORS: [f64; 20] =
 
 /// The place of the factor 1 among them.
 pub const AT_ANCHOR: usize = 8;
+
+/// Pods more or fewer than there are, where choices are such; as many of them as factors.
+pub const CHANGES: [i32; FACTORS.len()] = [-16, -13, -10, -8, -6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 8, 10, 13, 16];
+
+/// What choices mean, and of which anchor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Design {
+    /// Factors on what the leading rule wants.
+    #[default]
+    Factors,
+    /// Factors on what is expected and its error, held for a minute: the rule that leads while nothing is known. Which rule
+    /// is cheapest so far makes no difference to it.
+    Forecast,
+    /// Pods more or fewer.
+    Changes,
+}
 
 /// Shares of the CPU pool's range that are asked for as a bridge.
 pub const BRIDGE: [f64; 3] = [0.0, 0.5, 1.0];
@@ -43,9 +60,8 @@ impl Choices {
     pub(super) fn set(
         &mut self,
         facts: &Facts,
-        pool: &PoolView,
-        bridge: Option<&PoolView>,
-        anchor: f64,
+        (pool, bridge): (&PoolView, Option<&PoolView>),
+        (design, anchor): (Design, f64),
         has_data: bool,
     ) {
         let (limits, current) = (pool.limits, pool.counts.desired);
@@ -55,12 +71,15 @@ impl Choices {
         self.targets[0] = current;
         // Without data, keep; a number outside the limits cannot be kept.
         self.mask[0] = !has_data || (limits.min_replicas..=limits.max_replicas).contains(&current);
-        for (choice, factor) in FACTORS.into_iter().enumerate() {
-            let wanted = facts.pods_for(factor * anchor);
-            self.targets[choice + 1] = wanted.clamp(low, high);
+        let wanted: [u32; FACTORS.len()] = match design {
+            Design::Factors | Design::Forecast => FACTORS.map(|factor| facts.pods_for(factor * anchor)),
+            Design::Changes => CHANGES.map(|change| current.saturating_add_signed(change)),
+        };
+        for (choice, pods) in wanted.into_iter().enumerate() {
+            self.targets[choice + 1] = pods.clamp(low, high);
             // Choices beyond a limit all mean the limit: one of them is enough.
-            let beyond = (wanted > high && choice > 0 && self.targets[choice] >= high)
-                || (wanted < low && facts.pods_for(FACTORS[(choice + 1).min(FACTORS.len() - 1)] * anchor) <= low);
+            let beyond = (pods > high && choice > 0 && self.targets[choice] >= high)
+                || (pods < low && wanted[(choice + 1).min(FACTORS.len() - 1)] <= low);
             self.mask[choice + 1] = has_data && !beyond;
         }
         if has_data && self.mask[..HEADS[0]].iter().all(|allowed| !allowed) {
@@ -86,27 +105,11 @@ impl Choices {
         &self.targets
     }
 
-    pub(super) fn decision(
-        &self,
-        facts: &Facts,
-        view: &View<'_>,
-        action: &[u32],
-        why: (&Demand, &Council),
-    ) -> Decision {
+    pub(super) fn decision(&self, facts: &Facts, view: &View<'_>, action: &[u32], why: Why<'_>) -> Decision {
         let choice = |head: usize| action.get(head).map_or(0, |&c| (c as usize).min(HEADS[head] - 1));
         let pools = view.pools.iter().enumerate().map(|(number, pool)| {
             let (replicas, reason) = if number == facts.pool {
-                let mut reason = String::with_capacity(128);
-                // Writing into a string does not fail.
-                let _ = match choice(0).checked_sub(1) {
-                    Some(factor) => write!(reason, "{} × (", FACTORS[factor])
-                        .and_then(|()| why.1.describe(facts, &mut reason))
-                        .and_then(|()| reason.write_char(')')),
-                    None => reason.write_str("as many as there are"),
-                }
-                .and_then(|()| reason.write_str(": "))
-                .and_then(|()| why.0.describe(facts, &mut reason));
-                (self.targets[choice(0)], reason)
+                (self.targets[choice(0)], why.reason(facts, choice(0).checked_sub(1)))
             } else if Some(number) == facts.bridge {
                 (self.bridge[choice(1)], format!("{:.0} % of the bridge", 100.0 * BRIDGE[choice(1)]))
             } else {
@@ -125,6 +128,38 @@ impl Choices {
     }
 }
 
+/// What a reason is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Why<'a> {
+    pub design: Design,
+    pub demand: &'a Demand,
+    pub council: &'a Council,
+}
+
+impl Why<'_> {
+    /// Why the `choice` of the first head, counted from the one after keeping what there is.
+    fn reason(&self, facts: &Facts, choice: Option<usize>) -> String {
+        let mut reason = String::with_capacity(128);
+        // Writing into a string does not fail.
+        let _ = self.write(facts, choice, &mut reason);
+        reason
+    }
+
+    fn write(&self, facts: &Facts, choice: Option<usize>, to: &mut String) -> fmt::Result {
+        match (choice, self.design) {
+            (None, _) => to.write_str("as many as there are")?,
+            (Some(choice), Design::Changes) => write!(to, "{:+} pods", CHANGES[choice])?,
+            (Some(choice), Design::Factors | Design::Forecast) => {
+                write!(to, "{} × (", FACTORS[choice])?;
+                self.council.describe(facts, to)?;
+                to.write_char(')')?;
+            }
+        }
+        to.write_str(": ")?;
+        self.demand.describe(facts, to)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +167,6 @@ mod tests {
     #[test]
     fn the_anchor_is_among_the_factors() {
         assert_eq!(FACTORS.iter().position(|factor| factor.to_bits() == 1.0f64.to_bits()), Some(AT_ANCHOR));
-        assert!(FACTORS.is_sorted());
+        assert!(FACTORS.is_sorted() && CHANGES.is_sorted() && !CHANGES.contains(&0));
     }
 }

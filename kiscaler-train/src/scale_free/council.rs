@@ -168,6 +168,8 @@ pub(super) struct Council {
     /// What a step's requests are usually squeezed into.
     compression: f64,
     leader: usize,
+    /// Whether the cheapest leads, and not always the first.
+    elects: bool,
     /// What each rule costs a step, in pods.
     costs: Vec<f64>,
     /// What each wants to be able to take now, in saturated pods.
@@ -190,7 +192,7 @@ fn explained(outcomes: &[f64; COMPRESSIONS.len()], late: f64) -> f64 {
 }
 
 impl Council {
-    pub(super) fn new(facts: &Facts, initial: u32) -> Self {
+    pub(super) fn new(facts: &Facts, initial: u32, elects: bool) -> Self {
         let lead = facts.lead_steps().min(LONGEST as f64);
         Council {
             shadows: vec![Shadow::new(initial); RULES],
@@ -201,6 +203,7 @@ impl Council {
             ready: initial,
             compression: COMPRESSIONS[0],
             leader: FIRST,
+            elects,
             costs: vec![0.0; RULES],
             loads: vec![0.0; RULES],
             usual: Vec::new(),
@@ -272,7 +275,7 @@ impl Council {
             *cost = shadow.cost(late, change, if rule == FIRST { 0.0 } else { handicap });
         }
         let best = (0..RULES).min_by(|&a, &b| self.costs[a].total_cmp(&self.costs[b])).unwrap_or(FIRST);
-        if self.costs[best] < BETTER * self.costs[self.leader] {
+        if self.elects && self.costs[best] < BETTER * self.costs[self.leader] {
             self.leader = best;
         }
     }
@@ -288,14 +291,21 @@ impl Council {
             so_far = within.fold(so_far, |highest, load| if load > highest { load } else { highest });
             (*highest, seen) = (so_far, reach);
         }
-        for (reach, highest) in highest.into_iter().enumerate() {
-            for (headroom, factor) in HEADROOMS.iter().enumerate() {
-                for (wary, expected) in expected.into_iter().enumerate() {
+        // Just below what one pod takes, so that a factor of 1 asks for one.
+        let least = 0.999 * facts.takes(1);
+        for (headroom, factor) in HEADROOMS.iter().enumerate() {
+            for (wary, expected) in expected.into_iter().enumerate() {
+                let mut known = (f64::NAN, 0.0, 0);
+                for (reach, highest) in highest.into_iter().enumerate() {
+                    let base = expected.max(highest);
+                    // Where more is expected than ever was, all reaches want the same.
+                    if base != known.0 {
+                        let load = (factor * base + to_drain).max(least);
+                        known = (base, load, facts.pods_for(load).clamp(min, max));
+                    }
                     let rule = number(reach, headroom, wary);
-                    // Just below what one pod takes, so that a factor of 1 asks for one.
-                    let load = (factor * expected.max(highest) + to_drain).max(0.999 * facts.takes(1));
-                    self.loads[rule] = load;
-                    self.shadows[rule].ask(facts.pods_for(load).clamp(min, max));
+                    self.loads[rule] = known.1;
+                    self.shadows[rule].ask(known.2);
                 }
             }
         }
@@ -366,7 +376,7 @@ mod tests {
     fn rehearsed(violation: f64, loads: impl Iterator<Item = f64>) -> (Facts, Council) {
         let mut facts = Facts::plain(12);
         (facts.cold_start_s, facts.slow_start_s, facts.preference.violation) = (2.0, 2.0, violation);
-        let (mut demand, mut council) = (Demand::new(&facts), Council::new(&facts, 9));
+        let (mut demand, mut council) = (Demand::new(&facts), Council::new(&facts, 9, true));
         for load in loads {
             demand.take(Some(load));
             council.observe(&facts, &demand, 12, (1, 12));
@@ -419,7 +429,7 @@ mod tests {
         // Two of four pods would do on average; a fifth of the requests was late all the same.
         let mut facts = Facts::plain(12);
         facts.step_s = 10.0;
-        let (mut demand, mut council) = (Demand::new(&facts), Council::new(&facts, 4));
+        let (mut demand, mut council) = (Demand::new(&facts), Council::new(&facts, 4, true));
         for _ in 0..60 {
             demand.take(Some(2.0));
             demand.late = 0.2;

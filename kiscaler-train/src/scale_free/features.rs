@@ -88,7 +88,7 @@ pub(super) fn names() -> Vec<String> {
     let (demand, pipeline) = (Demand::new(&facts), Pipeline::new(1));
     let (mut values, mut names) = (Vec::new(), Vec::new());
     let mut to = Writer { values: &mut values, names: Some(&mut names) };
-    write(&mut to, &facts, &demand, &pipeline, (1, 1), None, &Council::new(&facts, 1));
+    write(&mut to, &facts, &demand, &pipeline, (1, 1), None, &Council::new(&facts, 1, true));
     names
 }
 

@@ -15,8 +15,8 @@ use kisim::control::{Decision, Verdict, View};
 use kisim::prepared::Prepared;
 
 use crate::facts::Facts;
-use action::Choices;
-pub use action::{AT_ANCHOR, BRIDGE, FACTORS, HEADS, PLACEMENTS};
+pub use action::{AT_ANCHOR, BRIDGE, CHANGES, Design, FACTORS, HEADS, PLACEMENTS};
+use action::{Choices, Why};
 use council::Council;
 use demand::Demand;
 use features::Features;
@@ -28,6 +28,7 @@ pub const VERSION: u32 = 3;
 /// Watches a run and says what a policy is to see, and what its choices mean.
 #[derive(Clone, Debug)]
 pub struct ScaleFree {
+    design: Design,
     facts: Facts,
     demand: Demand,
     council: Council,
@@ -40,10 +41,16 @@ pub struct ScaleFree {
 impl ScaleFree {
     /// For runs of a scenario.
     pub fn new(prepared: &Prepared, facts: Facts) -> Self {
+        ScaleFree::designed(prepared, facts, Design::default())
+    }
+
+    /// The same, with choices of another design.
+    pub fn designed(prepared: &Prepared, facts: Facts, design: Design) -> Self {
         let initial = prepared.pools[facts.pool].config.initial_replicas;
         ScaleFree {
+            design,
             demand: Demand::new(&facts),
-            council: Council::new(&facts, initial),
+            council: Council::new(&facts, initial, design != Design::Forecast),
             pipeline: Pipeline::new(initial),
             features: Features::new(),
             choices: Choices::new(),
@@ -105,9 +112,8 @@ impl ScaleFree {
         self.ready_to_act = self.demand.observe(view, &self.facts);
         let limits = (pool.limits.min_replicas, pool.limits.max_replicas);
         self.council.observe(&self.facts, &self.demand, pool.counts.ready, limits);
-        let anchor = self.council.load();
         let bridge = self.facts.bridge.map(|pool| &view.pools[pool]);
-        self.choices.set(&self.facts, pool, bridge, anchor, self.ready_to_act);
+        self.choices.set(&self.facts, (pool, bridge), (self.design, self.council.load()), self.ready_to_act);
         self.features.set(&self.facts, &self.demand, &self.pipeline, view, &self.council);
     }
 
@@ -138,12 +144,19 @@ impl ScaleFree {
         ready.extend((0..=steps).map(after));
     }
 
-    /// The load that a choice of the first head is to take, in saturated pods, by a factor on the anchor; what is there
-    /// already, for the choice to keep it.
+    /// The anchor: the load that the leading rule wants to be able to take, in saturated pods.
+    pub fn anchor(&self) -> f64 {
+        self.council.load()
+    }
+
+    /// The load that a choice of the first head is to take, in saturated pods: by a factor on the anchor, or what its pods take.
     pub fn wanted(&self, choice: usize) -> f64 {
-        match choice.checked_sub(1) {
-            Some(factor) => FACTORS[factor.min(FACTORS.len() - 1)] * self.council.load(),
-            None => self.facts.takes(self.pipeline.desired()),
+        match (choice.checked_sub(1), self.design) {
+            (Some(factor), Design::Factors | Design::Forecast) => {
+                FACTORS[factor.min(FACTORS.len() - 1)] * self.council.load()
+            }
+            (Some(_), Design::Changes) => self.facts.takes(self.choices.targets()[choice.min(HEADS[0] - 1)]),
+            (None, _) => self.facts.takes(self.pipeline.desired()),
         }
     }
 
@@ -153,6 +166,7 @@ impl ScaleFree {
             let hold = || Verdict::Hold { reason: "no data of the arrival rate yet".to_owned() };
             return Decision { pools: view.pools.iter().map(|_| hold()).collect(), placement: None };
         }
-        self.choices.decision(&self.facts, view, action, (&self.demand, &self.council))
+        let why = Why { design: self.design, demand: &self.demand, council: &self.council };
+        self.choices.decision(&self.facts, view, action, why)
     }
 }

@@ -6,12 +6,13 @@ use super::distribution::Distribution;
 use super::paper_world::{PaperWorld, Patterns};
 use super::world::{Tally, World};
 use crate::environment::{Environment, EnvironmentError, Look, Space, Transition};
+use crate::scale_free::Design;
 
 /// What episodes are drawn from.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// The training distribution.
-    ScaleFree(Arc<Distribution>),
+    /// The training distribution, and what choices mean on it.
+    ScaleFree(Arc<Distribution>, Design),
     /// The published patterns.
     Paper(Arc<Patterns>),
 }
@@ -20,8 +21,8 @@ impl Source {
     /// An environment of it; with a teacher, if it `teaches` and has one.
     pub fn arena(&self, teaches: bool) -> Arena {
         match self {
-            Source::ScaleFree(distribution) => {
-                Arena::ScaleFree(Box::new(World::new(Arc::clone(distribution), teaches)))
+            Source::ScaleFree(distribution, design) => {
+                Arena::ScaleFree(Box::new(World::designed(Arc::clone(distribution), teaches, *design)))
             }
             Source::Paper(patterns) => Arena::Paper(PaperWorld::new(Arc::clone(patterns))),
         }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::teacher::BINS;
 use super::traffic::{Family, arrivals, scale};
+use crate::scale_free::ScaleFree;
 
 /// What is drawn from. Ranges are drawn from uniformly in the logarithm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +55,11 @@ pub struct DistributionConfig {
     pub bridges: f64,
     /// Factor on what a late request costs, to the teacher.
     pub caution: f64,
+    /// Whether the rewards of an episode are divided by what a rule would pay in it, so that no kind of episode drowns the
+    /// others.
+    pub equal_worth: bool,
+    /// Features that are hidden, by the beginnings of their names: 0 throughout. To see what they are worth.
+    pub hidden: Vec<String>,
 }
 
 impl Default for DistributionConfig {
@@ -73,6 +79,8 @@ impl Default for DistributionConfig {
             acquainted: 0.6,
             bridges: 0.1,
             caution: 1.0,
+            equal_worth: true,
+            hidden: Vec::new(),
         }
     }
 }
@@ -229,6 +237,12 @@ impl Distribution {
 }
 
 impl DistributionConfig {
+    /// Which of the features are hidden.
+    pub fn hidden_features(&self) -> Vec<usize> {
+        let is_hidden = |name: &str| self.hidden.iter().any(|beginning| name.starts_with(beginning.as_str()));
+        (0..).zip(ScaleFree::names()).filter(|(_, name)| is_hidden(name)).map(|(feature, _)| feature).collect()
+    }
+
     /// What is wrong, as (field, found, expected).
     pub fn problem(&self) -> Option<(&'static str, String, &'static str)> {
         if self.services == 0 {
@@ -256,6 +270,14 @@ impl DistributionConfig {
                 let expected = "numbers above 0, the second not less than the first";
                 return Some((field, format!("{:?}", (low, high)), expected));
             }
+        }
+        let names = ScaleFree::names();
+        if let Some(nobody) = self
+            .hidden
+            .iter()
+            .find(|beginning| beginning.is_empty() || !names.iter().any(|name| name.starts_with(beginning.as_str())))
+        {
+            return Some(("hidden", format!("{nobody:?}"), "beginnings of names of features"));
         }
         for (field, share) in [("faults", self.faults), ("acquainted", self.acquainted), ("bridges", self.bridges)] {
             if !(0.0..=1.0).contains(&share) {

@@ -14,7 +14,7 @@ use super::stage::Stage;
 use super::teacher::{BINS, Prices, State, Teacher};
 use crate::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
 use crate::facts::Facts;
-use crate::scale_free::{AT_ANCHOR, FACTORS, HEADS, ScaleFree};
+use crate::scale_free::{CHANGES, Design, FACTORS, HEADS, ScaleFree};
 
 /// Steps ahead whose arrivals the critic sees.
 const AHEAD: usize = 12;
@@ -28,6 +28,9 @@ const KEEP: f32 = -0.5;
 
 /// By which change of the anchor, as a logarithm, a policy that knows nothing is e times less likely to want it.
 const RELUCTANCE: f64 = 0.2;
+
+/// By how many pods more or fewer it is e times less likely to want them, where choices are such.
+const PODS: f32 = 2.0;
 
 /// What an episode's violations, cost and churn were, for figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -156,6 +159,9 @@ struct Play {
 pub struct World {
     distribution: Arc<Distribution>,
     teaches: bool,
+    design: Design,
+    /// Features that are hidden.
+    hidden: Vec<usize>,
     play: Option<Play>,
     /// Scratch: pods ready at the end of each of the next steps.
     ready: Vec<u32>,
@@ -170,7 +176,13 @@ impl std::fmt::Debug for World {
 impl World {
     /// An environment of `distribution`; with a teacher, if it `teaches`.
     pub fn new(distribution: Arc<Distribution>, teaches: bool) -> Self {
-        World { distribution, teaches, play: None, ready: Vec::new() }
+        World::designed(distribution, teaches, Design::default())
+    }
+
+    /// The same, with choices of another design.
+    pub fn designed(distribution: Arc<Distribution>, teaches: bool, design: Design) -> Self {
+        let hidden = distribution.config().hidden_features();
+        World { distribution, teaches, design, hidden, play: None, ready: Vec::new() }
     }
 
     /// Figures of the episode so far.
@@ -202,11 +214,14 @@ impl World {
         let course = Course::new(&episode, seed, &facts)?;
         let pool = &prepared.pools[facts.pool].config;
         let (initial, limits) = (pool.initial_replicas, (pool.limits.min_replicas, pool.limits.max_replicas));
-        let mut eyes = ScaleFree::new(prepared, facts);
+        let mut eyes = ScaleFree::designed(prepared, facts, self.design);
         eyes.recall(&episode.seen(), BINS, limits);
         eyes.begin_again(initial);
         let mut teacher = teacher(&episode, &course, &eyes, self.distribution.config().caution);
-        let worth = 1.0 / teacher.follower(initial, episode.steps).max(1.0);
+        let worth = match self.distribution.config().equal_worth {
+            true => 1.0 / teacher.follower(initial, episode.steps).max(1.0),
+            false => 1.0,
+        };
         self.play = Some(Play { course, eyes, teacher, worth, step: 0, waiting: 0.0, episode });
         self.advance()?;
         if let Some(play) = &mut self.play {
@@ -262,6 +277,7 @@ impl Environment for World {
     fn look(&mut self, look: Look<'_>) {
         let Some(play) = &mut self.play else { return };
         look.observation.copy_from_slice(play.eyes.features());
+        self.hidden.iter().for_each(|&feature| look.observation[feature] = 0.0);
         look.mask.copy_from_slice(play.eyes.mask());
         look.privileged.fill(0.0);
         let teacher = &mut play.teacher;
@@ -279,7 +295,7 @@ impl Environment for World {
         }
         // Of what there is, and of the anchor.
         look.privileged[AHEAD] = (play.worth * teacher.cost(&state, play.eyes.wanted(0))) as f32;
-        look.privileged[AHEAD + 3] = (play.worth * teacher.cost(&state, play.eyes.wanted(1 + AT_ANCHOR))) as f32;
+        look.privileged[AHEAD + 3] = (play.worth * teacher.cost(&state, play.eyes.anchor())) as f32;
         look.privileged[AHEAD + 1] = (1.0 + play.waiting / play.course.mean_arrivals).ln() as f32;
         look.privileged[AHEAD + 2] = (play.worth * play.course.late).ln() as f32;
         if !self.teaches {
@@ -312,10 +328,12 @@ impl Environment for World {
 
     fn prior(&self) -> Option<Vec<f32>> {
         let mut prior = vec![0.0; HEADS.iter().sum()];
-        prior[0] = KEEP;
-        for (logit, factor) in prior[1..].iter_mut().zip(FACTORS) {
-            *logit = (-factor.ln().abs() / RELUCTANCE) as f32;
-        }
+        let capacity = match self.design {
+            Design::Factors | Design::Forecast => FACTORS.map(|factor| (-factor.ln().abs() / RELUCTANCE) as f32),
+            Design::Changes => CHANGES.map(|pods| -(pods.abs() as f32) / PODS),
+        };
+        prior[1..HEADS[0]].copy_from_slice(&capacity);
+        prior[0] = if self.design == Design::Changes { 0.0 } else { KEEP };
         Some(prior)
     }
 
