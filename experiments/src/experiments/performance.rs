@@ -161,7 +161,7 @@ fn present(all: &All<'_>) -> Result<Section> {
     let devices = on(&config.devices);
     if !devices.is_empty() {
         section.text.push(
-            "On the published testbed a CPU pod is a tenth as fast as the GPU, and never short of work for one. *resnet50* is the built-in day \
+            "On the published testbed one GPU serves everybody. *resnet50* is the built-in day \
              (600 to 4,600 requests/s) before a service that somebody could run on either: ResNet-50 on up to 8 T4s or up to 200 CPU nodes \
              of 16 cores. Who is \"on\" one has no pods of the other kind; the policy is the one that ships, and may ask for both."
                 .to_owned(),
