@@ -140,7 +140,7 @@ pub(crate) mod tests {
     /// A cell that nobody runs.
     pub(crate) fn cell(name: &str, seeds: u64) -> Cell {
         let scene = Scene { name: "x".into(), scenario: "default".into(), changes: toml::Table::new(), trace: None };
-        let play = Play { scene, contenders: vec!["hpa".into()], seeds };
+        let play = Play { scene, contenders: vec!["hpa".into()], seeds, past: None };
         Cell { name: name.into(), seconds: seeds as f64, work: Work::Play(play) }
     }
 

@@ -38,29 +38,46 @@ pub enum ContenderError {
     },
 }
 
+/// What somebody has driven before.
+#[derive(Clone, Copy, Debug)]
+pub struct Past<'a> {
+    /// For how long.
+    pub length: Span,
+    /// Another scenario of the service, if not the scenario itself.
+    pub elsewhere: Option<&'a Scenario>,
+}
+
+impl Past<'_> {
+    fn history(&self, scenario: &Scenario) -> Result<Option<History>, ConfigError> {
+        match self.elsewhere {
+            Some(other) => History::elsewhere(scenario, other, self.length).map(Some),
+            None => History::of(scenario, self.length),
+        }
+    }
+}
+
 fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> AutoscalerError {
     AutoscalerError::Other(error.into())
 }
 
 /// The policy in `checkpoint` as an autoscaler for `scenario`; `weight` is what a saved dollar counts against a late
-/// request, 1 as the scenario says. With a `history`, it has driven that long before. It is called `policy`,
-/// `policy/WEIGHT`, `policy after HISTORY`.
+/// request, 1 as the scenario says. With a `past`, it has driven that before. It is called `policy`,
+/// `policy/WEIGHT`, `policy after LENGTH`.
 ///
 /// # Errors
 /// If the checkpoint does not fit this version or the scenario's control interval, or there is no such past.
 pub fn policy(
     checkpoint: &Arc<Checkpoint>,
     weight: f64,
-    history: Option<Span>,
+    past: Option<Past<'_>>,
     scenario: &Scenario,
 ) -> Result<Contender, ContenderError> {
     let policy = Arc::new(Policy::new(checkpoint)?);
     let mut name = if weight == 1.0 { "policy".to_owned() } else { format!("policy/{weight}") };
-    let mut past = None;
-    if let Some(length) = history {
-        past = History::of(scenario, length)?;
-        name = format!("{name} after {length}");
+    if let Some(past) = past {
+        name = format!("{name} after {}", past.length);
     }
+    let past = past.map(|past| past.history(scenario)).transpose()?.flatten();
     let own = name.clone();
     // Who has room wants no dollar saved: a factor on the headroom is one over the weight.
     let vary = move |factor: f64| -> Arc<Build> {
@@ -68,7 +85,7 @@ pub fn policy(
         Arc::new(move |prepared: &Arc<Prepared>| -> Result<Box<dyn Autoscaler>, AutoscalerError> {
             let mut made = PolicyAutoscaler::new(&policy, prepared, weight / factor, own.clone()).map_err(other)?;
             if let Some(past) = &past {
-                made.acquaint(past).map_err(other)?;
+                past.play(&mut made).map_err(other)?;
             }
             Ok(Box::new(made))
         })
@@ -89,17 +106,17 @@ pub fn policy(
 ///
 /// # Errors
 /// If there is nobody of that name, or no such past.
-pub fn rival(text: &str, history: Option<Span>, scenario: &Scenario) -> Result<Contender, ContenderError> {
+pub fn rival(text: &str, past: Option<Past<'_>>, scenario: &Scenario) -> Result<Contender, ContenderError> {
     if text != "leader" {
         return Ok(Contender::parse(text, scenario)?);
     }
-    let name = history.map_or_else(|| text.to_owned(), |length| format!("{text} after {length}"));
-    let past = history.map(|length| History::of(scenario, length)).transpose()?.flatten();
+    let name = past.map_or_else(|| text.to_owned(), |past| format!("{text} after {}", past.length));
+    let past = past.map(|past| past.history(scenario)).transpose()?.flatten();
     let own = name.clone();
     let build = move |prepared: &Arc<Prepared>| -> Result<Box<dyn Autoscaler>, AutoscalerError> {
         let mut follower = Follower::new(prepared, own.clone())?;
         if let Some(past) = &past {
-            follower.acquaint(past).map_err(other)?;
+            past.play(&mut follower).map_err(other)?;
         }
         Ok(Box::new(follower))
     };

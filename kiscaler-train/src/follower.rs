@@ -3,10 +3,9 @@
 use kisim::autoscaler::AutoscalerError;
 use kisim::control::{Autoscaler, Decision, View};
 use kisim::prepared::Prepared;
-use kisim::run::RunError;
 
 use crate::facts::Facts;
-use crate::history::History;
+use crate::history::Acquainted;
 use crate::scale_free::{AT_ANCHOR, ScaleFree};
 
 /// Always wants what the rule wants that would have been cheapest so far.
@@ -24,15 +23,11 @@ impl Follower {
     pub fn new(prepared: &Prepared, name: String) -> Result<Follower, AutoscalerError> {
         Ok(Follower { name, eyes: ScaleFree::new(prepared, Facts::of(prepared)?) })
     }
+}
 
-    /// Lets it drive the run before the run, of which it remembers the load.
-    ///
-    /// # Errors
-    /// If that run cannot be played.
-    pub fn acquaint(&mut self, history: &History) -> Result<(), Box<RunError>> {
-        let initial = history.play(self)?;
+impl Acquainted for Follower {
+    fn begin_again(&mut self, initial: u32) {
         self.eyes.begin_again(initial);
-        Ok(())
     }
 }
 

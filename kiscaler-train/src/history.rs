@@ -14,23 +14,25 @@ use kisim::scenario::Scenario;
 use kisim::traffic::Traffic;
 use kisim::tune::training_seeds;
 
-/// A run before the run.
+/// Runs before the run.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// What is played.
-    pub prepared: Arc<Prepared>,
-    /// With which seed.
-    pub seed: u64,
+    /// What is played, one after the other, and with which seeds.
+    runs: Vec<(Arc<Prepared>, u64)>,
 }
 
 impl History {
-    /// The `length` before runs of `scenario`, or as much as there is; `None` for a trace that is played from its beginning.
+    /// `length` of what rules are tuned on: runs of `scenario` with its training seeds, as many as it takes, the last of
+    /// which may be cut short; of a trace, what comes before the run, or as much as there is. `None` for a trace that is
+    /// played from its beginning.
     ///
     /// # Errors
     /// If that is no scenario.
     pub fn of(scenario: &Scenario, length: Span) -> Result<Option<History>, ConfigError> {
         let mut past = scenario.clone();
-        let duration = match &mut past.traffic {
+        past.warm_up = Span::default();
+        past.faults.clear();
+        let pieces: Vec<Duration> = match &mut past.traffic {
             Traffic::Trace { start, length: used, time_scale, .. } => {
                 let begins = start.map_or(Duration::ZERO, |start| start.0);
                 // Lengths of a trace are as recorded, those of a run as played.
@@ -39,25 +41,72 @@ impl History {
                     return Ok(None);
                 }
                 (*start, *used) = (Some(Span(begins - wanted)), Some(Span(wanted)));
-                wanted.mul_f64(*time_scale)
+                vec![wanted.mul_f64(*time_scale)]
             }
-            _ => length.0,
+            _ => {
+                let run =
+                    Duration::from_secs_f64(Prepared::new(scenario.clone())?.seconds()).max(Duration::from_secs(1));
+                let mut left = length.0;
+                let mut pieces = Vec::new();
+                while !left.is_zero() {
+                    pieces.push(run.min(left));
+                    left = left.saturating_sub(run);
+                }
+                pieces
+            }
         };
-        past.duration = Some(Span(duration));
-        past.warm_up = Span::default();
-        past.faults.clear();
-        let seed = training_seeds(scenario.seed, 1).first().copied().unwrap_or(scenario.seed);
-        Ok(Some(History { prepared: Prepared::new(past)?, seed }))
+        let seeds = training_seeds(scenario.seed, pieces.len());
+        let run = |(duration, seed)| {
+            let mut past = past.clone();
+            past.duration = Some(Span(duration));
+            Ok((Prepared::new(past)?, seed))
+        };
+        let runs = pieces.into_iter().zip(seeds).map(run).collect::<Result<_, ConfigError>>()?;
+        Ok(Some(History { runs }))
     }
 
-    /// Lets `autoscaler` drive it; returns the pods that the run after it begins with.
+    /// At most the first `length` of `other`, another scenario of the service in `scenario`, with the first training seed.
     ///
     /// # Errors
-    /// If it cannot be played.
-    pub fn play(&self, autoscaler: &mut dyn Autoscaler) -> Result<u32, Box<RunError>> {
-        run_with(&self.prepared, autoscaler, self.seed, Keep::default(), &silent)?;
-        Ok(self.prepared.pools[self.prepared.primary_pool()].config.initial_replicas)
+    /// If that is no scenario, or one of another service.
+    pub fn elsewhere(scenario: &Scenario, other: &Scenario, length: Span) -> Result<History, ConfigError> {
+        let names = |scenario: &Scenario| scenario.pools.keys().cloned().collect::<Vec<_>>().join(", ");
+        if names(other) != names(scenario) {
+            return Err(ConfigError::Field {
+                origin: other.origin.clone(),
+                field: "pools".into(),
+                found: names(other),
+                expected: format!("{}, those of {}", names(scenario), scenario.origin),
+            });
+        }
+        let mut past = other.clone();
+        past.warm_up = Span::default();
+        past.faults.clear();
+        let whole = Duration::from_secs_f64(Prepared::new(past.clone())?.seconds());
+        past.duration = Some(Span(whole.min(length.0)));
+        let seeds = training_seeds(other.seed, 1);
+        let prepared = Prepared::new(past)?;
+        Ok(History { runs: seeds.into_iter().map(|seed| (Arc::clone(&prepared), seed)).collect() })
     }
+
+    /// Lets `autoscaler` drive them, which is told before each of the next, and before the run after them, with how many
+    /// pods it begins.
+    ///
+    /// # Errors
+    /// If one cannot be played.
+    pub fn play(&self, autoscaler: &mut dyn Acquainted) -> Result<(), Box<RunError>> {
+        for (prepared, seed) in &self.runs {
+            run_with(prepared, autoscaler, *seed, Keep::default(), &silent)?;
+            autoscaler.begin_again(prepared.pools[prepared.primary_pool()].config.initial_replicas);
+        }
+        Ok(())
+    }
+}
+
+/// Who can have a past.
+pub trait Acquainted: Autoscaler {
+    /// Another run of the same service begins, with `initial` pods.
+    fn begin_again(&mut self, initial: u32);
 }
 
 #[cfg(test)]
@@ -66,10 +115,18 @@ mod tests {
 
     #[test]
     fn a_pattern_is_played_as_long_as_asked_for() {
-        let scenario = Scenario::builtin().unwrap();
+        let mut scenario = Scenario::builtin().unwrap();
         let history = History::of(&scenario, Span::secs(600)).unwrap().unwrap();
-        assert_eq!(history.prepared.seconds(), 600.0);
-        assert_ne!(history.seed, scenario.seed);
+        let [(prepared, seed)] = history.runs.as_slice() else { panic!("{history:?}") };
+        assert_eq!(prepared.seconds(), 600.0);
+        assert_ne!(*seed, scenario.seed);
+        // Longer than a run: several, each with arrivals of its own, and of the last what is left.
+        scenario.duration = Some(Span::secs(240));
+        let history = History::of(&scenario, Span::secs(600)).unwrap().unwrap();
+        let lengths: Vec<f64> = history.runs.iter().map(|(prepared, _)| prepared.seconds()).collect();
+        assert_eq!(lengths, [240.0, 240.0, 120.0]);
+        let seeds: Vec<u64> = history.runs.iter().map(|&(_, seed)| seed).collect();
+        assert_eq!(seeds, training_seeds(scenario.seed, 3));
     }
 
     #[test]
@@ -85,7 +142,7 @@ mod tests {
         *start = Some(Span::secs(200));
         for (wanted, expected) in [(60, (140, 60)), (900, (0, 200))] {
             let history = History::of(&scenario, Span::secs(wanted)).unwrap().unwrap();
-            let Traffic::Trace { start, length, .. } = &history.prepared.scenario.traffic else { panic!() };
+            let Traffic::Trace { start, length, .. } = &history.runs[0].0.scenario.traffic else { panic!() };
             assert_eq!((start.unwrap(), length.unwrap()), (Span::secs(expected.0), Span::secs(expected.1)));
         }
     }

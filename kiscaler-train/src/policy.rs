@@ -6,13 +6,12 @@ use kisim::autoscaler::AutoscalerError;
 use kisim::config::Span;
 use kisim::control::{Autoscaler, Decision, View};
 use kisim::prepared::Prepared;
-use kisim::run::RunError;
 
 use crate::actor::{Actor, Buffers};
 use crate::checkpoint::{Checkpoint, Expected, Feature, Refusal, Tensor};
 use crate::facts::Facts;
 use crate::heads::Heads;
-use crate::history::History;
+use crate::history::Acquainted;
 use crate::network::{Layer, Mlp};
 use crate::normaliser::Scale;
 use crate::observation::{Eyes, HEADS, ObservationSet};
@@ -201,19 +200,15 @@ impl PolicyAutoscaler {
         }
     }
 
-    /// Lets it drive the run before the run, of which it remembers the load.
-    ///
-    /// # Errors
-    /// If that run cannot be played.
-    pub fn acquaint(&mut self, history: &History) -> Result<(), Box<RunError>> {
-        let initial = history.play(self)?;
-        self.eyes.begin_again(initial);
-        Ok(())
-    }
-
     /// The last decision.
     pub fn last(&self) -> Last<'_> {
         Last { observation: self.eyes.features(), mask: self.eyes.mask(), action: &self.action }
+    }
+}
+
+impl Acquainted for PolicyAutoscaler {
+    fn begin_again(&mut self, initial: u32) {
+        self.eyes.begin_again(initial);
     }
 }
 

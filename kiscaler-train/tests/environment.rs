@@ -361,8 +361,8 @@ fn twice_the_rate_with_pods_twice_as_fast_looks_the_same() {
         }
         let steps = 41;
         let family = distribution().episode(0).family;
-        let past: Arc<[u64]> = Arc::new([]);
-        let episode = Episode { prepared, arrivals: times.into(), past, past_steps: 0, family, steps };
+        let past: Arc<[f64]> = Arc::new([]);
+        let episode = Episode { prepared, arrivals: times.into(), past, family, steps, warm: 0 };
         let mut all = Vec::new();
         drive(&episode, 5, |eyes, _, _| {
             all.push(eyes.features().to_vec());
@@ -463,7 +463,7 @@ fn the_environment_and_the_control_loop_decide_alike() {
         arrivals.iter().for_each(|t| text += &format!("{}.{:09}\n", t / 1_000_000_000, t % 1_000_000_000));
         let path = folder.path().join(format!("{seed}.csv"));
         std::fs::write(&path, text).unwrap();
-        let episode = Episode { arrivals, ..drawn };
+        let episode = Episode { arrivals, warm: 0, ..drawn };
         let replayed = changed(&episode, |prepared| {
             prepared.scenario.traffic = Traffic::Trace {
                 path: Some(path),
@@ -480,9 +480,9 @@ fn the_environment_and_the_control_loop_decide_alike() {
         faults += replayed.prepared.scenario.faults.len();
         drops += usize::from(replayed.prepared.scenario.telemetry.drop_probability > 0.0);
 
-        pasts += usize::from(!episode.seen().is_empty());
+        pasts += usize::from(!episode.past.is_empty());
         let mut inner = PolicyAutoscaler::new(&policy, &replayed.prepared, 1.0, "policy".into()).unwrap();
-        inner.recall(&episode.seen(), BINS, &replayed.prepared);
+        inner.recall(&episode.past, BINS, &replayed.prepared);
 
         let mut world = World::new(distribution(), false);
         world.play(episode, seed).unwrap();

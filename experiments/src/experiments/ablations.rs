@@ -70,6 +70,7 @@ fn cells(text: &str, size: Size) -> Result<Vec<Cell>> {
             scene: scene.clone(),
             contenders: config.contenders.clone(),
             seeds: config.run_seeds,
+            past: None,
         };
         let then = config.scenes.iter().map(play).collect();
         let train = Train { config: Base::Default, overrides, seed, episodes: 0, then };

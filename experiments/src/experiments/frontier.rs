@@ -74,6 +74,7 @@ fn cells(text: &str, size: Size) -> Result<Vec<Cell>> {
                     },
                     contenders: config.factors.iter().map(|&factor| at(who, factor)).collect(),
                     seeds: config.seeds,
+                    past: None,
                 }),
             });
         }

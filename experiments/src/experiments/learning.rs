@@ -48,7 +48,7 @@ pub(super) fn cells(text: &str, size: Size) -> Result<Vec<Cell>> {
             true => vec!["policy".to_owned()],
             false => config.contenders.clone(),
         };
-        Play { scene: scene.clone(), contenders, seeds: config.run_seeds }
+        Play { scene: scene.clone(), contenders, seeds: config.run_seeds, past: None }
     };
     let cell = |seed: u64| {
         let train = Train {

@@ -56,7 +56,7 @@ fn cells(text: &str, size: Size) -> Result<Vec<Cell>> {
         [(&config.testbed, &config.testbed_contenders), (&config.clusters, &config.cluster_contenders)]
     {
         for scene in scenes {
-            let play = Play { scene: scene.clone(), contenders: contenders.clone(), seeds: config.seeds };
+            let play = Play { scene: scene.clone(), contenders: contenders.clone(), seeds: config.seeds, past: None };
             let seconds = 0.1 * (contenders.len() as u64 * config.seeds) as f64;
             cells.push(Cell { name: scene.name.clone(), seconds, work: Work::Play(play) });
             let tune = Tune {
@@ -72,7 +72,12 @@ fn cells(text: &str, size: Size) -> Result<Vec<Cell>> {
         }
     }
     for scene in &config.devices {
-        let play = Play { scene: scene.clone(), contenders: config.device_contenders.clone(), seeds: config.seeds };
+        let play = Play {
+            scene: scene.clone(),
+            contenders: config.device_contenders.clone(),
+            seeds: config.seeds,
+            past: None,
+        };
         let seconds = 2.0 * (config.device_contenders.len() as u64 * config.seeds) as f64;
         cells.push(Cell { name: scene.name.clone(), seconds, work: Work::Play(play) });
     }

@@ -84,7 +84,12 @@ fn cells(text: &str, size: Size) -> Result<Vec<Cell>> {
             cells.push(Cell {
                 name: slug(&scene.name),
                 seconds: 0.04 * config.contenders.len() as f64 * config.seeds as f64,
-                work: Work::Play(Play { scene, contenders: config.contenders.clone(), seeds: config.seeds }),
+                work: Work::Play(Play {
+                    scene,
+                    contenders: config.contenders.clone(),
+                    seeds: config.seeds,
+                    past: None,
+                }),
             });
         }
     }

@@ -124,13 +124,18 @@ fn cells(text: &str, size: Size) -> Result<Vec<Cell>> {
                 scene: tested.scene.clone(),
                 contenders: config.contenders.clone(),
                 seeds: config.seeds,
+                past: None,
             }),
         });
     }
     for training in &config.trainings {
         for seed in 1..=config.training_seeds {
-            let play =
-                |scene: &Scene| Play { scene: scene.clone(), contenders: config.policies.clone(), seeds: config.seeds };
+            let play = |scene: &Scene| Play {
+                scene: scene.clone(),
+                contenders: config.policies.clone(),
+                seeds: config.seeds,
+                past: None,
+            };
             cells.push(Cell {
                 name: training.cell(seed),
                 seconds: config.training_seconds,

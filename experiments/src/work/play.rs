@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use kiscaler_train::checkpoint::Checkpoint;
-use kiscaler_train::contenders;
+use kiscaler_train::contenders::{self, Past};
 use kisim::autoscaler::AutoscalerConfig;
 use kisim::compare::{compare, seeds_from};
 use kisim::config::Span;
@@ -39,12 +39,17 @@ pub struct Play {
     pub contenders: Vec<String>,
     /// How many seeds, derived from the scenario's.
     pub seeds: u64,
+    /// What `policy after 1h` has driven before, if not the scene itself: another one of the same service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past: Option<Scene>,
 }
 
 impl Play {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Vec<Row>> {
         let scenario = self.scene.load(context.traces)?;
-        play(&scenario, &self.contenders, &shipped()?, 0, self.seeds, context.progress)
+        let past = self.past.as_ref().map(|past| past.load(context.traces)).transpose()?;
+        let who = Company { who: &self.contenders, past: past.as_ref() };
+        play(&scenario, who, &shipped()?, 0, self.seeds, context.progress)
     }
 }
 
@@ -56,13 +61,29 @@ pub fn shipped() -> Result<Arc<Checkpoint>> {
     Ok(Arc::new(Checkpoint::from_bytes(SHIPPED).context("the policy that ships")?))
 }
 
-/// The rows of `who` in `scenario`, with `seeds` seeds; `policy` is who is meant by `policy`, of the training run `trained`.
+/// Who takes part.
+#[derive(Clone, Copy, Debug)]
+pub struct Company<'a> {
+    /// As rows call them.
+    pub who: &'a [String],
+    /// What those have driven who are `after` some time, if not the scenario itself.
+    pub past: Option<&'a Scenario>,
+}
+
+impl<'a> Company<'a> {
+    /// Those in `who`, whose past is the scenario itself.
+    pub fn new(who: &'a [String]) -> Self {
+        Company { who, past: None }
+    }
+}
+
+/// The rows of the `company` in `scenario`, with `seeds` seeds; `policy` is who is meant by `policy`, of the training run `trained`.
 ///
 /// # Errors
 /// If somebody is unknown or cannot take part, or `progress` says to end.
 pub fn play(
     scenario: &Scenario,
-    who: &[String],
+    Company { who, past }: Company<'_>,
     policy: &Arc<Checkpoint>,
     trained: u64,
     seeds: u64,
@@ -84,8 +105,10 @@ pub fn play(
             }
         };
         for (scenario, seeds) in scenes {
-            let all =
-                group.iter().map(|&index| parsed[index].contender(policy, &scenario)).collect::<Result<Vec<_>>>()?;
+            let all = group
+                .iter()
+                .map(|&index| parsed[index].contender(policy, past, &scenario))
+                .collect::<Result<Vec<_>>>()?;
             let prepared = Prepared::new(scenario)?;
             let part = (group.len() * seeds.len()) as f64;
             let told = |share: f64| progress((done + share * part) / (who.len() * own.len()) as f64);
@@ -165,10 +188,16 @@ impl<'a> Who<'a> {
         }
     }
 
-    fn contender(&self, policy: &Arc<Checkpoint>, scenario: &Scenario) -> Result<Contender> {
+    fn contender(
+        &self,
+        policy: &Arc<Checkpoint>,
+        elsewhere: Option<&Scenario>,
+        scenario: &Scenario,
+    ) -> Result<Contender> {
+        let past = self.history.map(|length| Past { length, elsewhere });
         let plain = match Who::weight(self.name)? {
-            Some(weight) => contenders::policy(policy, weight, self.history, scenario)?,
-            None => contenders::rival(self.name, self.history, scenario)?,
+            Some(weight) => contenders::policy(policy, weight, past, scenario)?,
+            None => contenders::rival(self.name, past, scenario)?,
         };
         match self.headroom {
             None => Ok(plain),
@@ -244,7 +273,7 @@ mod tests {
 
     fn played(scenario: &Scenario, who: &[&str], seeds: u64) -> Vec<Row> {
         let who: Vec<String> = who.iter().map(|&who| who.to_owned()).collect();
-        play(scenario, &who, &shipped().unwrap(), 0, seeds, &silent).unwrap()
+        play(scenario, Company::new(&who), &shipped().unwrap(), 0, seeds, &silent).unwrap()
     }
 
     fn short(name: &str) -> Scenario {
@@ -322,7 +351,8 @@ mod tests {
         check("hpa after 1h", "nothing after");
         check("mine.yaml", "a name, no file");
         check("policy/-1", "a positive number");
-        let error = play(&short("default"), &["kpa".into(), "kpa".into()], &shipped().unwrap(), 0, 1, &silent);
+        let error =
+            play(&short("default"), Company::new(&["kpa".into(), "kpa".into()]), &shipped().unwrap(), 0, 1, &silent);
         assert!(error.unwrap_err().to_string().contains("contenders: found kpa twice"));
     }
 
@@ -338,8 +368,8 @@ mod tests {
             true
         };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        pool.install(|| play(&scenario, &who, &shipped().unwrap(), 0, 2, &told)).unwrap();
+        pool.install(|| play(&scenario, Company::new(&who), &shipped().unwrap(), 0, 2, &told)).unwrap();
         assert!(*highest.lock().unwrap() > 0.9);
-        assert!(play(&scenario, &who, &shipped().unwrap(), 0, 2, &|_| false).is_err());
+        assert!(play(&scenario, Company::new(&who), &shipped().unwrap(), 0, 2, &|_| false).is_err());
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::Context;
-use super::play::{Play, play};
+use super::play::{Company, Play, play};
 use crate::cell::{Row, Value};
 use crate::scene::merge;
 
@@ -107,7 +107,7 @@ impl Train {
             let told = |within: f64| {
                 (context.progress)(share + (1.0 - share) * (number as f64 + within) / self.then.len() as f64)
             };
-            let played = play(&scenario, &own.contenders, &policy, self.seed, own.seeds, &told)?;
+            let played = play(&scenario, Company::new(&own.contenders), &policy, self.seed, own.seeds, &told)?;
             rows.extend(played.into_iter().map(|mut row| {
                 row.0.insert(0, ("row".to_owned(), Value::Text("run".to_owned())));
                 row

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use clap::Args;
 use kiscaler_train::checkpoint::Checkpoint;
-use kiscaler_train::contenders;
+use kiscaler_train::contenders::{self, Past};
 use kiscaler_train::statistics::Interval;
 use kiscaler_train::verdict::{Verdict, verdicts};
 use kisim::arguments::Changes;
@@ -16,6 +16,7 @@ use kisim::config::Span;
 use kisim::contender::Contender;
 use kisim::prepared::Prepared;
 use kisim::report::{comparison_table, number, write_comparison};
+use kisim::scenario::Scenario;
 use serde_json::json;
 
 use super::watch::Bar;
@@ -47,10 +48,13 @@ pub(crate) struct EvaluateArgs {
     /// policies
     #[arg(long, value_delimiter = ',', default_value = "1", value_parser = positive)]
     pub(super) weight: Vec<f64>,
-    /// Let the policy have driven the service for so long before, such as 1h: under other arrivals of the same kind, or the
-    /// trace before --trace-start. Tuned rules have seen as much. The policy without is compared, too
+    /// Let the policy have driven the service for so long before, such as 5h: the runs with training seeds that rules are
+    /// tuned on, or the trace before --trace-start. The policy without is compared, too
     #[arg(long)]
     pub(super) history: Option<Span>,
+    /// What it has driven before, if that is something else: another scenario of the same service
+    #[arg(long, requires = "history", value_name = "SCENARIO")]
+    pub(super) history_scenario: Option<String>,
     /// Draw violations against cost over all weights and headrooms, too: frontier.svg and frontier.csv beside the rest.
     /// Takes some twenty times as long
     #[arg(long, requires = "out")]
@@ -69,6 +73,18 @@ pub(crate) struct EvaluateArgs {
     pub(super) out: Option<PathBuf>,
 }
 
+impl EvaluateArgs {
+    /// The scenario that was driven before, if it is another.
+    pub(super) fn elsewhere(&self) -> Result<Option<Scenario>> {
+        Ok(self.history_scenario.as_deref().map(Scenario::named).transpose()?)
+    }
+
+    /// What was driven before, `elsewhere` or not.
+    pub(super) fn past<'a>(&self, elsewhere: Option<&'a Scenario>) -> Option<Past<'a>> {
+        self.history.map(|length| Past { length, elsewhere })
+    }
+}
+
 /// A positive number.
 pub(super) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -85,17 +101,19 @@ pub(crate) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
     let checkpoint = Arc::new(Checkpoint::load(&args.checkpoint)?);
     // Whatever is wrong with any of them is said before the first is simulated.
     let mut prepared = Vec::new();
+    let elsewhere = args.elsewhere()?;
+    let past = args.past(elsewhere.as_ref());
     for name in &args.scenarios {
         let scenario = args.changes.load(name, args.seed)?;
         let mut contenders: Vec<Contender> = Vec::new();
         for &weight in &args.weight {
-            contenders.push(contenders::policy(&checkpoint, weight, args.history, &scenario)?);
-            if args.history.is_some() {
+            contenders.push(contenders::policy(&checkpoint, weight, past, &scenario)?);
+            if past.is_some() {
                 contenders.push(contenders::policy(&checkpoint, weight, None, &scenario)?);
             }
         }
         for rival in &args.against {
-            contenders.push(contenders::rival(rival, args.history, &scenario)?);
+            contenders.push(contenders::rival(rival, past, &scenario)?);
         }
         for tuned in &args.tuned {
             contenders.extend(Contender::tuned(tuned, &scenario)?);

@@ -52,17 +52,19 @@ pub(super) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
     ensure!(!args.frontier && args.out.is_none(), "--out, --frontier: found with a folder, expected one checkpoint");
     let policies = policies(&args.checkpoint)?;
     let mut tables = Vec::new();
+    let elsewhere = args.elsewhere()?;
+    let past = args.past(elsewhere.as_ref());
     let mut text = String::new();
     for name in &args.scenarios {
         let scenario = args.changes.load(name, args.seed)?;
         let mut contenders = Vec::new();
         let mut groups: Vec<(String, usize)> = Vec::new();
-        let histories = args.history.map_or(vec![None], |history| vec![Some(history), None]);
+        let pasts = past.map_or(vec![None], |past| vec![Some(past), None]);
         for &weight in &args.weight {
-            for &history in &histories {
+            for &past in &pasts {
                 for (number, checkpoint) in policies.iter().enumerate() {
                     let Contender::Policy { name, build, vary } =
-                        contenders::policy(checkpoint, weight, history, &scenario)?
+                        contenders::policy(checkpoint, weight, past, &scenario)?
                     else {
                         continue;
                     };
@@ -75,8 +77,8 @@ pub(super) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
         }
         let mut rivals = Vec::new();
         for rival in &args.against {
-            rivals.push(contenders::rival(rival, args.history, &scenario)?);
-            if rival == "leader" && args.history.is_some() {
+            rivals.push(contenders::rival(rival, past, &scenario)?);
+            if rival == "leader" && past.is_some() {
                 rivals.push(contenders::rival(rival, None, &scenario)?);
             }
         }

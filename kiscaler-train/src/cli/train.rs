@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use kiscaler_train::checkpoint::Checkpoint;
-use kiscaler_train::contenders;
+use kiscaler_train::contenders::{self, Past};
 use kiscaler_train::drive::{self, BEST, Course, DriveError, LAST, Learner, Outcome, names};
 use kiscaler_train::events::{Scalar, read_scalars};
 use kiscaler_train::observation::ObservationSet;
@@ -247,7 +247,8 @@ fn closing(plan: &Plan, quick: bool, folder: &Path, members: &[Member]) -> Resul
         let mut contenders = vec![contenders::policy(&checkpoint, 1.0, None, &prepared.scenario)?];
         if !quick && plan.config.observation != ObservationSet::Paper {
             // As rules are tuned on runs with training seeds, so it may have seen one.
-            contenders.push(contenders::policy(&checkpoint, 1.0, Some(Span::secs(3_600)), &prepared.scenario)?);
+            let past = Past { length: Span::secs(3_600), elsewhere: None };
+            contenders.push(contenders::policy(&checkpoint, 1.0, Some(past), &prepared.scenario)?);
         }
         contenders.extend(rivals);
         let bar = Bar::new(&format!("comparing on {}", prepared.scenario.name));

@@ -15,13 +15,16 @@ use crate::facts::Facts;
 pub(super) const REACHES: [usize; 6] = [0, 4, 12, 40, 120, 256];
 
 /// Factors on the load that rules want to be able to take.
-pub(super) const HEADROOMS: [f64; 5] = [0.85, 1.0, 1.2, 1.5, 2.0];
+pub(super) const HEADROOMS: [f64; 6] = [0.6, 0.85, 1.0, 1.15, 1.35, 1.75];
 
-/// Rules: each reach with each headroom, without and with the forecast's own error.
-const RULES: usize = REACHES.len() * HEADROOMS.len() * 2;
+/// Loads that rules keep room for beyond that, over the mean load.
+pub(super) const SPARES: [f64; 4] = [0.0, 0.4, 1.0, 2.0];
+
+/// Rules: each reach with each headroom and each spare, without and with the forecast's own error.
+const RULES: usize = REACHES.len() * HEADROOMS.len() * 2 * SPARES.len();
 
 /// The rule that leads while nothing is known: a forecast with its error, held for a minute, as `predictive` does.
-const FIRST: usize = number(1, 1, 1);
+const FIRST: usize = number(1, 2, 1, 0);
 
 /// Factor on the past at each step: what was an hour ago counts a third, and a working day ago.
 const MEMORIES: [f64; 2] = [0.995, 0.9995];
@@ -30,7 +33,7 @@ const MEMORIES: [f64; 2] = [0.995, 0.9995];
 const WEIGHTS: [f64; 2] = [0.7, 0.3];
 
 /// Steps for which [`FIRST`] is favoured, and by how much of the mean load's cost.
-const PRIOR: (f64, f64) = (8.0, 0.1);
+const PRIOR: (f64, f64) = (40.0, 0.1);
 
 /// Another takes the lead if it costs less than this share of what the leader does.
 const BETTER: f64 = 0.98;
@@ -50,8 +53,8 @@ const NOBODY: f64 = 0.005;
 /// Share by which a step changes what is usual.
 const LEARNING: f64 = 0.1;
 
-const fn number(reach: usize, headroom: usize, wary: usize) -> usize {
-    (reach * HEADROOMS.len() + headroom) * 2 + wary
+const fn number(reach: usize, headroom: usize, wary: usize, spare: usize) -> usize {
+    ((reach * HEADROOMS.len() + headroom) * 2 + wary) * SPARES.len() + spare
 }
 
 /// What `ready` pods with a `backlog` do in a `part` of a step of `load`, whose requests came in one over `compression` of
@@ -73,90 +76,147 @@ fn meet(
     (held, late.max(usual(ready) * arrivals))
 }
 
-/// What came of some pods, by how long it is remembered.
-#[derive(Clone, Copy, Debug, Default)]
-struct Account {
+/// What came of all rules' pods, as far as it is remembered.
+#[derive(Clone, Debug)]
+struct Accounts {
+    /// Factor on the past at each step.
+    memory: f64,
     /// Requests that were late.
-    late: f64,
+    late: Vec<f64>,
     /// Pods, by step.
-    pods: f64,
-    changes: f64,
+    pods: Vec<f64>,
+    changes: Vec<f64>,
     /// Steps.
     weight: f64,
 }
 
-impl Account {
-    fn book(&mut self, memory: f64, late: f64, pods: u32, changes: u32) {
-        self.late = memory * self.late + late;
-        self.pods = memory * self.pods + f64::from(pods);
-        self.changes = memory * self.changes + f64::from(changes);
-        self.weight = memory * self.weight + 1.0;
+impl Accounts {
+    fn new(memory: f64) -> Self {
+        let none = || vec![0.0; RULES];
+        Accounts { memory, late: none(), pods: none(), changes: none(), weight: 0.0 }
+    }
+
+    /// Books a step in which `late` requests were late, `asked` pods paid for and `before` the step before.
+    fn book(&mut self, late: &[f64], asked: &[u16], before: &[u16]) {
+        add(self.memory, &mut self.late, late.iter().copied());
+        add(self.memory, &mut self.pods, asked.iter().map(|&pods| f64::from(pods)));
+        add(
+            self.memory,
+            &mut self.changes,
+            asked.iter().zip(before).map(|(&now, &then)| f64::from(now.abs_diff(then))),
+        );
+        self.weight = self.memory * self.weight + 1.0;
     }
 
     /// A step's mean cost, in pods, with `handicap` on top of it all; `late` and `change` are what each of them costs.
-    fn cost(&self, late: f64, change: f64, handicap: f64) -> f64 {
-        (late * self.late + self.pods + change * self.changes + handicap) / (self.weight + PRIOR.0)
+    fn cost(&self, rule: usize, late: f64, change: f64, handicap: f64) -> f64 {
+        let sum = late * self.late[rule] + self.pods[rule] + change * self.changes[rule] + handicap;
+        sum / (self.weight + PRIOR.0)
     }
 }
 
-/// A rule's shadow: the pods it would have, and what they did.
-#[derive(Clone, Debug)]
-struct Shadow {
-    /// What it asked for, newest first.
-    asked: [u32; LONGEST + 2],
-    /// Requests that wait.
-    backlog: f64,
-    accounts: [Account; MEMORIES.len()],
+/// Lets `sums` fade, and adds `values` to them.
+fn add(memory: f64, sums: &mut [f64], values: impl Iterator<Item = f64>) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum = memory * *sum + value;
+    }
 }
 
-impl Shadow {
+/// Shadows of all rules: the pods they would have, and what these did.
+#[derive(Clone, Debug)]
+struct Shadows {
+    /// What each asked for, a row of all rules for each step, around in a ring.
+    asked: Vec<[u16; RULES]>,
+    /// The newest row.
+    newest: usize,
+    /// Requests that wait, for each.
+    backlogs: Vec<f64>,
+    accounts: [Accounts; MEMORIES.len()],
+    /// Scratch: pods that serve at the end of the step and at its beginning, and what was late, for each.
+    after: [u16; RULES],
+    before: [u16; RULES],
+    late: Vec<f64>,
+    /// Scratch: of each number of pods, what comes of a step in which nothing waited before; NaN where nobody asked.
+    fresh: Vec<(f64, f64)>,
+}
+
+impl Shadows {
     fn new(initial: u32) -> Self {
-        Shadow { asked: [initial; LONGEST + 2], backlog: 0.0, accounts: Default::default() }
+        Shadows {
+            asked: vec![[narrow(initial); RULES]; LONGEST + 2],
+            newest: 0,
+            backlogs: vec![0.0; RULES],
+            accounts: MEMORIES.map(Accounts::new),
+            after: [0; RULES],
+            before: [0; RULES],
+            late: vec![0.0; RULES],
+            fresh: Vec::new(),
+        }
+    }
+
+    /// What was asked for so many steps ago.
+    fn row(&self, ago: usize) -> &[u16; RULES] {
+        &self.asked[(self.newest + self.asked.len() - ago) % self.asked.len()]
     }
 
     /// Meets a step of `load`; a pod serves once it has been wanted for `lead` steps and the `part` of another.
-    fn settle(
-        &mut self,
-        facts: &Facts,
-        load: (f64, f64),
-        (lead, part): (usize, f64),
-        mut usual: impl FnMut(u32) -> f64,
-    ) {
-        let after = self.asked[..=lead].iter().copied().min().unwrap_or(0);
-        let before = after.min(self.asked[lead + 1]);
-        let mut late = 0.0;
-        let mut serve = |ready: u32, part: f64| {
-            let (held, missed) = meet(facts, self.backlog, load, ready, part, &mut usual);
-            (self.backlog, late) = (held, late + missed);
+    fn settle(&mut self, facts: &Facts, load: (f64, f64), (lead, part): (usize, f64), usual: impl Fn(u32) -> f64) {
+        let (mut after, mut before) = (*self.row(0), [0; RULES]);
+        let lower = |least: &mut [u16; RULES], row: &[u16; RULES]| {
+            least.iter_mut().zip(row).for_each(|(least, &asked)| *least = (*least).min(asked));
         };
-        if before == after {
-            serve(after, 1.0);
-        } else {
-            serve(before, part);
-            serve(after, 1.0 - part);
+        (1..=lead).for_each(|ago| lower(&mut after, self.row(ago)));
+        before.copy_from_slice(&after);
+        lower(&mut before, self.row(lead + 1));
+        (self.after, self.before) = (after, before);
+        // Many shadows have few numbers of pods between them, and mostly nothing waits.
+        self.fresh.clear();
+        self.fresh.resize(facts.takes.len(), (f64::NAN, f64::NAN));
+        for rule in 0..RULES {
+            let (before, after) = (u32::from(self.before[rule]), u32::from(self.after[rule]));
+            let backlog = self.backlogs[rule];
+            (self.backlogs[rule], self.late[rule]) = if before == after && backlog == 0.0 {
+                let known = &mut self.fresh[(after as usize).min(facts.takes.len() - 1)];
+                if known.0.is_nan() {
+                    *known = meet(facts, 0.0, load, after, 1.0, &usual);
+                }
+                *known
+            } else if before == after {
+                meet(facts, backlog, load, after, 1.0, &usual)
+            } else {
+                let (held, missed) = meet(facts, backlog, load, before, part, &usual);
+                let (held, more) = meet(facts, held, load, after, 1.0 - part, &usual);
+                (held, missed + more)
+            };
         }
-        let changes = self.asked[0].abs_diff(self.asked[1]);
-        for (account, memory) in self.accounts.iter_mut().zip(MEMORIES) {
-            account.book(memory, late, self.asked[0], changes);
+        let (asked, yesterday) = (self.newest, (self.newest + self.asked.len() - 1) % self.asked.len());
+        for accounts in &mut self.accounts {
+            accounts.book(&self.late, &self.asked[asked], &self.asked[yesterday]);
         }
     }
 
-    fn ask(&mut self, pods: u32) {
-        self.asked.copy_within(..=LONGEST, 1);
-        self.asked[0] = pods;
+    /// A row for what is asked for now.
+    fn ask(&mut self) -> &mut [u16; RULES] {
+        self.newest = (self.newest + 1) % self.asked.len();
+        &mut self.asked[self.newest]
     }
 
     /// A step's mean cost, in pods.
-    fn cost(&self, late: f64, change: f64, handicap: f64) -> f64 {
-        let costs = self.accounts.iter().map(|account| account.cost(late, change, handicap));
+    fn cost(&self, rule: usize, late: f64, change: f64, handicap: f64) -> f64 {
+        let costs = self.accounts.iter().map(|accounts| accounts.cost(rule, late, change, handicap));
         costs.zip(WEIGHTS).map(|(cost, weight)| cost * weight).sum()
     }
+}
+
+/// A number of pods as it is kept.
+fn narrow(pods: u32) -> u16 {
+    u16::try_from(pods).unwrap_or(u16::MAX)
 }
 
 /// All rules and who leads.
 #[derive(Clone, Debug)]
 pub(super) struct Council {
-    shadows: Vec<Shadow>,
+    shadows: Shadows,
     /// Whole steps from the load that speaks for a pod to when that pod serves, and the part of another.
     lead: (usize, f64),
     /// What waits for the service's own pods, and what of theirs was late so far, on the same model.
@@ -172,10 +232,10 @@ pub(super) struct Council {
     elects: bool,
     /// What each rule costs a step, in pods.
     costs: Vec<f64>,
+    /// The least cost of all rules with a reach, a headroom, a spare.
+    least: ([f64; REACHES.len()], [f64; HEADROOMS.len()], [f64; SPARES.len()]),
     /// What each wants to be able to take now, in saturated pods.
     loads: Vec<f64>,
-    /// Scratch: of each number of pods, the share that is late while they meet a step's load for long; NaN where nobody asked.
-    usual: Vec<f64>,
 }
 
 /// The compression, of ascending `outcomes`, at which `late` requests are late.
@@ -195,7 +255,7 @@ impl Council {
     pub(super) fn new(facts: &Facts, initial: u32, elects: bool) -> Self {
         let lead = facts.lead_steps().min(LONGEST as f64);
         Council {
-            shadows: vec![Shadow::new(initial); RULES],
+            shadows: Shadows::new(initial),
             lead: (lead as usize, lead.fract()),
             own: (0.0, 0.0),
             arrived: 0.0,
@@ -205,8 +265,8 @@ impl Council {
             leader: FIRST,
             elects,
             costs: vec![0.0; RULES],
+            least: Default::default(),
             loads: vec![0.0; RULES],
-            usual: Vec::new(),
         }
     }
 
@@ -234,18 +294,7 @@ impl Council {
         self.own = (held, MEMORIES[0] * self.own.1 + missed);
         self.arrived = MEMORIES[0] * self.arrived + arrivals;
         self.late = MEMORIES[0] * self.late + late * arrivals;
-        // Sixty shadows have few numbers of pods between them.
-        self.usual.clear();
-        self.usual.resize(facts.takes.len(), f64::NAN);
-        for shadow in &mut self.shadows {
-            shadow.settle(facts, (load, compression), self.lead, |ready| {
-                let known = &mut self.usual[(ready as usize).min(facts.takes.len() - 1)];
-                if known.is_nan() {
-                    *known = usual(ready);
-                }
-                *known
-            });
-        }
+        self.shadows.settle(facts, (load, compression), self.lead, usual);
     }
 
     /// What the step's requests were squeezed into, by the share of them that was late with `ready` pods. Scrapes tell how
@@ -271,10 +320,21 @@ impl Council {
         let late = wish.violation / wish.cost * facts.most / (demand.mean() * facts.saturation * facts.step_s);
         let change = wish.churn / wish.cost;
         let handicap = PRIOR.0 * PRIOR.1 * demand.mean();
-        for (rule, (cost, shadow)) in self.costs.iter_mut().zip(&self.shadows).enumerate() {
-            *cost = shadow.cost(late, change, if rule == FIRST { 0.0 } else { handicap });
+        for (rule, cost) in self.costs.iter_mut().enumerate() {
+            *cost = self.shadows.cost(rule, late, change, if rule == FIRST { 0.0 } else { handicap });
         }
         let best = (0..RULES).min_by(|&a, &b| self.costs[a].total_cmp(&self.costs[b])).unwrap_or(FIRST);
+        let (reaches, headrooms, spares) = &mut self.least;
+        (*reaches, *headrooms, *spares) = ([f64::INFINITY; _], [f64::INFINITY; _], [f64::INFINITY; _]);
+        for (number, costs) in self.costs.chunks_exact(2 * SPARES.len()).enumerate() {
+            let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
+            let (reach, headroom) = (&mut reaches[number / HEADROOMS.len()], &mut headrooms[number % HEADROOMS.len()]);
+            (*reach, *headroom) = (reach.min(least), headroom.min(least));
+            for (number, &cost) in costs.iter().enumerate() {
+                let spare = &mut spares[number % SPARES.len()];
+                *spare = spare.min(cost);
+            }
+        }
         if self.elects && self.costs[best] < BETTER * self.costs[self.leader] {
             self.leader = best;
         }
@@ -293,19 +353,24 @@ impl Council {
         }
         // Just below what one pod takes, so that a factor of 1 asks for one.
         let least = 0.999 * facts.takes(1);
+        let asked = self.shadows.ask();
         for (headroom, factor) in HEADROOMS.iter().enumerate() {
             for (wary, expected) in expected.into_iter().enumerate() {
-                let mut known = (f64::NAN, 0.0, 0);
+                let mut known = (f64::NAN, [(0.0, 0); SPARES.len()]);
                 for (reach, highest) in highest.into_iter().enumerate() {
                     let base = expected.max(highest);
                     // Where more is expected than ever was, all reaches want the same.
                     if base != known.0 {
-                        let load = (factor * base + to_drain).max(least);
-                        known = (base, load, facts.pods_for(load).clamp(min, max));
+                        let wish = |spare: f64| {
+                            let load = (factor * base + spare * demand.mean() + to_drain).max(least);
+                            (load, narrow(facts.pods_for(load).clamp(min, max)))
+                        };
+                        known = (base, SPARES.map(wish));
                     }
-                    let rule = number(reach, headroom, wary);
-                    self.loads[rule] = known.1;
-                    self.shadows[rule].ask(known.2);
+                    let first = number(reach, headroom, wary, 0);
+                    for (spare, (load, pods)) in known.1.into_iter().enumerate() {
+                        (self.loads[first + spare], asked[first + spare]) = (load, pods);
+                    }
                 }
             }
         }
@@ -313,13 +378,17 @@ impl Council {
 
     /// Writes the leading rule, for people.
     pub(super) fn describe(&self, facts: &Facts, to: &mut String) -> fmt::Result {
-        let (reach, headroom, wary) = self.leader();
+        let (reach, headroom, wary, spare) = self.leader();
         match (REACHES[reach], wary) {
             (0, 0) => to.write_str("what is expected")?,
             (0, _) => to.write_str("what is expected, and its error")?,
             (steps, _) => write!(to, "what {:.0} s held or is expected", steps as f64 * facts.step_s)?,
         }
-        write!(to, " × {}", HEADROOMS[headroom])
+        write!(to, " × {}", HEADROOMS[headroom])?;
+        match SPARES[spare] {
+            0.0 => Ok(()),
+            share => write!(to, " + {share} × the mean"),
+        }
     }
 
     /// The load that the leader wants to be able to take.
@@ -342,9 +411,10 @@ impl Council {
         self.compression
     }
 
-    /// Reach, headroom and wariness of the leader, by number.
-    pub(super) fn leader(&self) -> (usize, usize, usize) {
-        (self.leader / 2 / HEADROOMS.len(), self.leader / 2 % HEADROOMS.len(), self.leader % 2)
+    /// Reach, headroom, wariness and spare of the leader, by number.
+    pub(super) fn leader(&self) -> (usize, usize, usize, usize) {
+        let (rest, spare) = (self.leader / SPARES.len(), self.leader % SPARES.len());
+        (rest / 2 / HEADROOMS.len(), rest / 2 % HEADROOMS.len(), rest % 2, spare)
     }
 
     /// What the leader costs a step, in pods.
@@ -354,17 +424,17 @@ impl Council {
 
     /// What the best rule of that reach costs, over what the leader does.
     pub(super) fn of_reach(&self, reach: usize) -> f64 {
-        self.best_of(|rule| rule / 2 / HEADROOMS.len() == reach)
+        self.least.0[reach] / self.cost().max(1e-9)
     }
 
     /// What the best rule of that headroom costs, over what the leader does.
     pub(super) fn of_headroom(&self, headroom: usize) -> f64 {
-        self.best_of(|rule| rule / 2 % HEADROOMS.len() == headroom)
+        self.least.1[headroom] / self.cost().max(1e-9)
     }
 
-    fn best_of(&self, those: impl Fn(usize) -> bool) -> f64 {
-        let costs = (0..RULES).filter(|&rule| those(rule)).map(|rule| self.costs[rule]);
-        costs.fold(f64::INFINITY, f64::min) / self.cost().max(1e-9)
+    /// What the best rule of that spare costs, over what the leader does.
+    pub(super) fn of_spare(&self, spare: usize) -> f64 {
+        self.least.2[spare] / self.cost().max(1e-9)
     }
 }
 
@@ -411,17 +481,50 @@ mod tests {
     fn pods_of_a_shadow_come_within_a_step_too() {
         // Asked for two steps ago, they take one and a half: for half of the step one pod meets three times what it takes.
         let facts = Facts::plain(12);
-        let mut shadow = Shadow::new(1);
-        shadow.ask(3);
-        shadow.ask(3);
-        shadow.settle(&facts, (3.0, 1.0), (1, 0.5), |_| 0.0);
+        let mut shadows = Shadows::new(1);
+        shadows.ask().fill(3);
+        shadows.ask().fill(3);
+        shadows.settle(&facts, (3.0, 1.0), (1, 0.5), |_| 0.0);
         // 1.5 come then and 1 remains; all but the first 0.1 / 1 of them find more than 0.1 waiting. Then as many come as pass,
         // and everybody waits.
-        assert!((shadow.accounts[0].late - (1.5 * 0.9 + 1.5)).abs() < 1e-9, "{:?}", shadow.accounts);
-        assert!((shadow.backlog - 1.0).abs() < 1e-9);
+        let accounts = &shadows.accounts[0];
+        assert!((accounts.late[7] - (1.5 * 0.9 + 1.5)).abs() < 1e-9, "{:?}", accounts.late);
+        assert!((shadows.backlogs[7] - 1.0).abs() < 1e-9);
         // It pays for three pods, which it did not change in this step.
-        let account = shadow.accounts[0];
-        assert_eq!((account.pods, account.changes, account.weight), (3.0, 0.0, 1.0));
+        assert_eq!((accounts.pods[7], accounts.changes[7], accounts.weight), (3.0, 0.0, 1.0));
+    }
+
+    #[test]
+    fn what_is_looked_up_for_many_is_what_each_would_meet() {
+        // Shadows with few pods and many, with a backlog and without, in any order; against each of them on its own.
+        let mut facts = Facts::plain(12);
+        facts.preference.violation = 30.0;
+        let (lead, usual) = ((1, 0.25), |ready: u32| 0.01 * f64::from(ready));
+        let mut shadows = Shadows::new(4);
+        let mut own: Vec<(Vec<u32>, f64, f64)> = (0..RULES).map(|_| (vec![4; 3], 0.0, 0.0)).collect();
+        for step in 0..60usize {
+            let load = ([0.5, 4.0, 9.0, 3.0][step % 4], 1.5);
+            let wish = |rule: usize| 1 + ((rule * 7 + step * (1 + rule % 3)) % 12) as u32;
+            for (rule, asked) in shadows.ask().iter_mut().enumerate() {
+                *asked = narrow(wish(rule));
+            }
+            shadows.settle(&facts, load, lead, usual);
+            for (rule, (asked, backlog, late)) in own.iter_mut().enumerate() {
+                asked.push(wish(rule));
+                let [before, then, now] = asked[asked.len() - 3..] else { panic!() };
+                let after = then.min(now);
+                let mut missed = 0.0;
+                let stretches =
+                    if before < after { vec![(before, lead.1), (after, 1.0 - lead.1)] } else { vec![(after, 1.0)] };
+                for (ready, part) in stretches {
+                    let (held, more) = meet(&facts, *backlog, load, ready, part, usual);
+                    (*backlog, missed) = (held, missed + more);
+                }
+                *late = MEMORIES[0] * *late + missed;
+                assert_eq!((shadows.backlogs[rule], shadows.accounts[0].late[rule]), (*backlog, *late), "{rule}");
+            }
+        }
+        assert!(shadows.backlogs.iter().any(|&backlog| backlog > 0.0) && shadows.backlogs.contains(&0.0));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use kisim::control::View;
 
-use super::council::{Council, HEADROOMS, REACHES};
-use super::demand::{CHANGES, Demand, KEPT, LEAST, ratio};
+use super::council::{Council, HEADROOMS, REACHES, SPARES};
+use super::demand::{CHANGES, Demand, LEAST, ratio};
 use super::pipeline::Pipeline;
 use crate::facts::Facts;
 
@@ -12,6 +12,9 @@ const RECENT: usize = 12;
 
 /// Ends of the stretches of the past that are seen by their mean and their highest value, in steps back.
 const STRETCHES: [usize; 9] = [12, 16, 24, 32, 48, 64, 96, 128, 256];
+
+/// Steps after which it makes no difference how many there were.
+const LONG: u64 = 512;
 
 /// Logarithms beyond this say no more.
 const LARGEST: f64 = 4.0;
@@ -122,8 +125,8 @@ fn write(
     to.put("level_of_most", ratio(level, facts.takes(max)));
     to.put("level_of_least", ratio(level, facts.takes(min)));
     to.put("mean", ratio(demand.mean(), level));
-    // A run that is longer than what is remembered is no different.
-    to.put("steps", (1.0 + demand.steps().min(KEPT as u64) as f64).ln() - 4.0);
+    // Beyond a few hours at work another one is no different.
+    to.put("steps", (1.0 + demand.steps().min(LONG) as f64).ln() - 4.0);
     to.put("missed", f64::from(demand.missed()));
 
     // What there is, and what comes.
@@ -161,10 +164,11 @@ fn write(
 
     // What rules would have cost.
     to.put("leader_cost", ratio(council.cost(), demand.mean()));
-    let (reach, headroom, wary) = council.leader();
+    let (reach, headroom, wary, spare) = council.leader();
     to.put("leader_reach", reach as f64 - 2.0);
     to.put("leader_headroom", HEADROOMS[headroom].ln());
     to.flag("leader_wary", wary == 1);
+    to.put("leader_spare", SPARES[spare]);
     to.put("compression", council.compression().ln());
     let percent = |share: f64| (100.0 * share).ln_1p();
     to.put("late", percent(demand.late));
@@ -177,6 +181,9 @@ fn write(
     }
     for number in 0..HEADROOMS.len() {
         to.put_at("regret_of_headroom", number, council.of_headroom(number).ln());
+    }
+    for number in 0..SPARES.len() {
+        to.put_at("regret_of_spare", number, council.of_spare(number).ln());
     }
 
     past(to, demand, level);

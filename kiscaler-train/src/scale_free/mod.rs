@@ -23,7 +23,7 @@ use features::Features;
 use pipeline::Pipeline;
 
 /// The version of what features mean. Raised whenever one changes.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Watches a run and says what a policy is to see, and what its choices mean.
 #[derive(Clone, Debug)]

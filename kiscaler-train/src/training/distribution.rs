@@ -51,10 +51,17 @@ pub struct DistributionConfig {
     pub faults: f64,
     /// Share of episodes in which something of the load before is known, as after an hour at work.
     pub acquainted: f64,
+    /// Control steps of that which are recalled.
+    pub past: (usize, usize),
+    /// At most so many steps of theirs in which the leading rule drives, before the policy does.
+    pub warm: usize,
     /// Share of services with a pool of CPU pods.
     pub bridges: f64,
     /// Factor on what a late request costs, to the teacher.
     pub caution: f64,
+    /// What the teacher lays on a choice that differs from the anchor, for each e times that it is more or less, as a share of
+    /// what a step costs: where two choices are about as good, the one nearer to the anchor is right.
+    pub tether: f64,
     /// Whether the rewards of an episode are divided by what a rule would pay in it, so that no kind of episode drowns the
     /// others.
     pub equal_worth: bool,
@@ -77,8 +84,11 @@ impl Default for DistributionConfig {
             load: (0.015, 0.5),
             faults: 0.2,
             acquainted: 0.6,
+            past: (8, 1200),
+            warm: 96,
             bridges: 0.1,
             caution: 1.0,
+            tether: 0.0,
             equal_worth: true,
             hidden: Vec::new(),
         }
@@ -115,39 +125,35 @@ pub struct Episode {
     pub prepared: Arc<Prepared>,
     /// Its arrivals, ascending, nanoseconds; they go on beyond its end, for who knows the future.
     pub arrivals: Arc<[u64]>,
-    /// Arrivals before it, ascending, nanoseconds from their own beginning: what the service has seen already.
-    pub past: Arc<[u64]>,
-    /// Control steps of that.
-    pub past_steps: usize,
+    /// Requests before it, [`BINS`] numbers a control step: what the service has seen already.
+    pub past: Arc<[f64]>,
     /// Its family of load.
     pub family: Family,
     /// Control steps.
     pub steps: usize,
+    /// In so many of them, from the first, whoever follows the leading rule drives, and nothing counts: the service has been
+    /// at work when its policy comes.
+    pub warm: usize,
 }
 
 impl Episode {
-    /// Requests before it, in bins of a control step, [`BINS`] a step.
-    pub fn seen(&self) -> Vec<f64> {
-        self.binned(&self.past, self.past_steps)
-    }
-
     /// Its own requests, in bins likewise, with those that come after its end.
     pub fn to_come(&self) -> Vec<f64> {
         let step_ns = self.prepared.scenario.control.interval.nanos();
         let last = self.arrivals.last().map_or(0, |&time| time / step_ns) as usize;
-        self.binned(&self.arrivals, last.max(self.steps))
+        binned(&self.arrivals, step_ns, last.max(self.steps))
     }
+}
 
-    fn binned(&self, times: &[u64], steps: usize) -> Vec<f64> {
-        let mut bins = vec![0.0; steps * BINS];
-        let bin_ns = self.prepared.scenario.control.interval.nanos() / BINS as u64;
-        for &time in times {
-            if let Some(bin) = bins.get_mut((time / bin_ns) as usize) {
-                *bin += 1.0;
-            }
+/// `times` in bins, [`BINS`] for each of so many steps.
+fn binned(times: &[u64], step_ns: u64, steps: usize) -> Vec<f64> {
+    let mut bins = vec![0.0; steps * BINS];
+    for &time in times {
+        if let Some(bin) = bins.get_mut((time / (step_ns / BINS as u64)) as usize) {
+            *bin += 1.0;
         }
-        bins
     }
+    bins
 }
 
 /// The measured services, and how to draw from the rest.
@@ -157,14 +163,14 @@ pub struct Distribution {
     services: Vec<Prepared>,
 }
 
-/// The longest past of an episode, in steps.
-const PAST: usize = 256;
-
 /// Steps beyond an episode's end that the teacher sees.
 const BEYOND: usize = 24;
 
 /// Time between decisions in training.
 const STEP_S: u64 = 15;
+
+/// The same, nanoseconds.
+const STEP_NS: u64 = STEP_S * 1_000_000_000;
 
 impl Distribution {
     /// Draws and measures the services; the same for the same seed, on any number of threads.
@@ -195,15 +201,20 @@ impl Distribution {
         let saturation =
             own.spec.batcher.max_batch() as f64 / (own.spec.service_ns[own.spec.batcher.max_batch()] * 1e-9);
         let mean = scale(&mut rng, config.load.0, config.load.1) * f64::from(most);
-        let past_steps = match rng.random::<f64>() < config.acquainted {
-            true => rng.random_range(1..=PAST),
-            false => 0,
+        let (past_steps, warm) = match rng.random::<f64>() < config.acquainted {
+            true => {
+                let past = scale(&mut rng, config.past.0 as f64, config.past.1 as f64) as usize;
+                (past, rng.random_range(0..=config.warm))
+            }
+            false => (0, 0),
         };
+        let steps = warm + steps;
         let end_s = ((past_steps + steps + BEYOND) as u64 * STEP_S) as f64;
         let mut past = arrivals(family, mean * saturation, end_s, derive_seed(seed, 1));
-        let begins = past_steps as u64 * STEP_S * 1_000_000_000;
+        let begins = past_steps as u64 * STEP_NS;
         let mut times = past.split_off(past.partition_point(|&time| time < begins));
         times.iter_mut().for_each(|time| *time -= begins);
+        let past = binned(&past, STEP_NS, past_steps).into();
         let end_s = ((steps + BEYOND) as u64 * STEP_S) as f64;
         own.config.initial_replicas = ((mean * scale(&mut rng, 0.7, 2.5)).ceil() as u32).clamp(1, most);
         let median = scale(&mut rng, config.cold_start_s.0, config.cold_start_s.1);
@@ -219,7 +230,9 @@ impl Distribution {
         let scenario = &mut prepared.scenario;
         // The price is relative to what the run's mean load needs, see `Facts`.
         let own_mean = times.len() as f64 / end_s / saturation;
-        let price = scale(&mut rng, config.price_of_lateness.0, config.price_of_lateness.1);
+        // Around the middle more often than at the ends.
+        let price = (0..2).map(|_| scale(&mut rng, config.price_of_lateness.0, config.price_of_lateness.1));
+        let price = price.product::<f64>().sqrt();
         scenario.objective = Objective::Slo {
             violation_weight: price * own_mean.max(0.01) / f64::from(most),
             cost_weight: 1.0,
@@ -231,8 +244,8 @@ impl Distribution {
             misfortunes(scenario, &mut rng, mean);
         }
         scenario.name = family.name().to_owned();
-        prepared.end = ((steps + 1) as u64) * STEP_S * 1_000_000_000;
-        Episode { prepared: Arc::new(prepared), arrivals: times.into(), past: past.into(), past_steps, family, steps }
+        prepared.end = ((steps + 1) as u64) * STEP_NS;
+        Episode { prepared: Arc::new(prepared), arrivals: times.into(), past, family, steps, warm }
     }
 }
 
@@ -253,6 +266,9 @@ impl DistributionConfig {
         }
         if self.steps.0 < 8 || self.steps.1 < self.steps.0 {
             return Some(("steps", format!("{:?}", self.steps), "at least 8, the second not less than the first"));
+        }
+        if self.past.0 < 1 || self.past.1 < self.past.0 {
+            return Some(("past", format!("{:?}", self.past), "at least 1, the second not less than the first"));
         }
         if self.most.0 < 2 || self.most.1 < self.most.0 {
             return Some(("most", format!("{:?}", self.most), "at least 2, the second not less than the first"));
@@ -278,6 +294,9 @@ impl DistributionConfig {
             .find(|beginning| beginning.is_empty() || !names.iter().any(|name| name.starts_with(beginning.as_str())))
         {
             return Some(("hidden", format!("{nobody:?}"), "beginnings of names of features"));
+        }
+        if !(self.tether.is_finite() && self.tether >= 0.0) {
+            return Some(("tether", self.tether.to_string(), "a number of at least 0"));
         }
         for (field, share) in [("faults", self.faults), ("acquainted", self.acquainted), ("bridges", self.bridges)] {
             if !(0.0..=1.0).contains(&share) {

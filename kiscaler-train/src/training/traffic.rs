@@ -101,22 +101,28 @@ fn shape(family: Family, end: f64, rng: &mut Stream) -> Shape {
             Shape::Walk { mean, deviation, relaxation, every: span(scale(rng, 5.0, 60.0)) }
         }
         Family::Ramp => {
-            // Up in stairs or in one line, held, perhaps down again.
-            let steps = rng.random_range(1..=25u32);
-            let lasting = uniform(rng, 0.2, 0.9) * end;
-            let start = uniform(rng, 0.0, end - lasting);
-            let (from, to) = if rng.random::<f64>() < 0.7 { (low, 1.0) } else { (1.0, low) };
-            if steps < 4 {
-                return Shape::Ramp { from, to, start: span(start), over: span(lasting) };
-            }
-            let at = |i: u32| {
-                let share = f64::from(i) / f64::from(steps);
-                (span(start + share * lasting), from + (to - from) * share)
+            // Up in stairs, few or so many that they are a line, held, down again, and so on.
+            let stairs = match rng.random_range(1..=25u32) {
+                ..4 => 60,
+                few => few,
             };
-            let mut stairs: Vec<(Span, f64)> = vec![(span(0.0), from)];
-            stairs.extend((1..=steps).map(at));
-            stairs.dedup_by(|b, a| b.0 <= a.0);
-            Shape::Step { steps: stairs }
+            let cycle = end.min(scale(rng, 1_200.0, 3_600.0));
+            let lasting = uniform(rng, 0.2, 0.9) * cycle;
+            let start = uniform(rng, 0.0, cycle - lasting);
+            let (mut from, mut to) = if rng.random::<f64>() < 0.7 { (low, 1.0) } else { (1.0, low) };
+            let mut steps: Vec<(Span, f64)> = vec![(span(0.0), from)];
+            let mut at = start;
+            while at < end {
+                let stair = |i: u32| {
+                    let share = f64::from(i) / f64::from(stairs);
+                    (span(at + share * lasting), from + (to - from) * share)
+                };
+                steps.extend((1..=stairs).map(stair));
+                (from, to) = (to, from);
+                at += cycle;
+            }
+            steps.dedup_by(|b, a| b.0 <= a.0);
+            Shape::Step { steps }
         }
         Family::Periodic => {
             let period = scale(rng, 180.0, 3_000.0);
@@ -166,13 +172,13 @@ fn shape(family: Family, end: f64, rng: &mut Stream) -> Shape {
         }
         Family::Crowd => {
             let mut steps = vec![(span(0.0), low)];
-            let mut at = uniform(rng, 60.0, 0.5 * end);
+            let mut at = uniform(rng, 60.0, 0.5 * end.min(3_600.0));
             while at < end {
                 let decay = scale(rng, 60.0, 900.0);
                 let height = uniform(rng, 0.5, 1.0);
-                let until = at + (4.0 * decay).min(end);
+                let until = at + 4.0 * decay;
                 let mut t = at;
-                while t < until {
+                while t < until.min(end) {
                     steps.push((span(t), low + (height - low).max(0.1) * (-(t - at) / decay).exp()));
                     t += 10.0;
                 }

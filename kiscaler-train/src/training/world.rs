@@ -14,7 +14,7 @@ use super::stage::Stage;
 use super::teacher::{BINS, Prices, State, Teacher};
 use crate::environment::{End, Environment, EnvironmentError, Look, Space, Transition};
 use crate::facts::Facts;
-use crate::scale_free::{CHANGES, Design, FACTORS, HEADS, ScaleFree};
+use crate::scale_free::{AT_ANCHOR, CHANGES, Design, FACTORS, HEADS, ScaleFree};
 
 /// Steps ahead whose arrivals the critic sees.
 const AHEAD: usize = 12;
@@ -133,8 +133,10 @@ pub fn score(distribution: &Distribution, seed: u64, build: &Builder<'_>) -> Res
     let mut course = Course::new(&episode, seed, &facts).map_err(|e| failed(&e))?;
     let mut autoscaler = build(&episode.prepared).map_err(|e| failed(&e))?;
     course.advance().map_err(|e| failed(&e))?;
-    course.tally = Tally::default();
-    for _ in 0..episode.steps {
+    for step in 0..episode.steps {
+        if step <= episode.warm {
+            course.tally = Tally::default();
+        }
         let decision = course.stage.with_view(|view| autoscaler.decide(view));
         course.stage.act(&decision);
         course.advance().map_err(|e| failed(&e))?;
@@ -215,7 +217,7 @@ impl World {
         let pool = &prepared.pools[facts.pool].config;
         let (initial, limits) = (pool.initial_replicas, (pool.limits.min_replicas, pool.limits.max_replicas));
         let mut eyes = ScaleFree::designed(prepared, facts, self.design);
-        eyes.recall(&episode.seen(), BINS, limits);
+        eyes.recall(&episode.past, BINS, limits);
         eyes.begin_again(initial);
         let mut teacher = teacher(&episode, &course, &eyes, self.distribution.config().caution);
         let worth = match self.distribution.config().equal_worth {
@@ -224,10 +226,25 @@ impl World {
         };
         self.play = Some(Play { course, eyes, teacher, worth, step: 0, waiting: 0.0, episode });
         self.advance()?;
+        for _ in 0..self.play.as_ref().map_or(0, |play| play.episode.warm) {
+            // The first choice is to keep.
+            self.act(&[1 + AT_ANCHOR as u32, 0, 0])?;
+        }
         if let Some(play) = &mut self.play {
             play.course.tally = Tally::default();
         }
         Ok(())
+    }
+
+    /// Does what `action` means, and plays on to the next decision; the reward of what lies between.
+    fn act(&mut self, action: &[u32]) -> Result<f64, SimulationError> {
+        if let Some(play) = &mut self.play {
+            let eyes = &play.eyes;
+            let decision = play.course.stage.with_view(|view| eyes.decide(view, action));
+            play.course.stage.act(&decision);
+            play.step += 1;
+        }
+        self.advance()
     }
 
     /// Plays on to the next decision, and looks; the reward of what lies between.
@@ -304,8 +321,9 @@ impl Environment for World {
         if play.eyes.has_data() {
             let loads: [f64; HEADS[0]] = std::array::from_fn(|choice| play.eyes.wanted(choice));
             teacher.costs(&state, &loads, &play.eyes.mask()[..HEADS[0]], look.teacher);
-            for cost in look.teacher.iter_mut() {
-                *cost *= play.worth as f32;
+            let (tether, anchor) = (self.distribution.config().tether, play.eyes.anchor());
+            for (cost, load) in look.teacher.iter_mut().zip(loads) {
+                *cost = *cost * play.worth as f32 + (tether * (load / anchor).ln().abs()) as f32;
             }
         } else {
             look.teacher.fill(f32::NAN);
@@ -313,16 +331,12 @@ impl Environment for World {
     }
 
     fn step(&mut self, action: &[u32]) -> Result<Transition, EnvironmentError> {
-        let Some(play) = &mut self.play else {
+        let Some(play) = &self.play else {
             return Err(EnvironmentError { seed: 0, reason: "a step before any reset".into() });
         };
-        let eyes = &play.eyes;
-        let decision = play.course.stage.with_view(|view| eyes.decide(view, action));
-        play.course.stage.act(&decision);
-        play.step += 1;
         let worth = play.worth;
-        let (last, seed) = (play.step >= play.episode.steps, play.course.stage.simulation.prepared().scenario.seed);
-        let reward = self.advance().map_err(|e| failed(seed, &e))?;
+        let (last, seed) = (play.step + 1 >= play.episode.steps, play.course.stage.simulation.prepared().scenario.seed);
+        let reward = self.act(action).map_err(|e| failed(seed, &e))?;
         Ok(Transition { reward: (worth * reward) as f32, end: last.then_some(End::Truncated) })
     }
 
