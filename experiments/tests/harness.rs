@@ -26,7 +26,7 @@ use experiments::work::{Context, Play, Work};
 fn cell(name: &str, seeds: u64, trace: Option<&str>) -> Cell {
     let trace = trace.map(|file| Trace { file: file.into(), start: None, length: None, series: None });
     let scene = Scene { name: name.into(), scenario: "default".into(), changes: toml::Table::new(), trace };
-    let play = Play { scene, contenders: vec!["hpa".into()], seeds };
+    let play = Play { scene, contenders: vec!["hpa".into()], seeds, past: None };
     Cell { name: name.into(), seconds: seeds as f64, work: Work::Play(play) }
 }
 

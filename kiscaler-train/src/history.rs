@@ -123,7 +123,7 @@ mod tests {
         // Longer than a run: several, each with arrivals of its own, and of the last what is left.
         scenario.duration = Some(Span::secs(240));
         let history = History::of(&scenario, Span::secs(600)).unwrap().unwrap();
-        let lengths: Vec<f64> = history.runs.iter().map(|(prepared, _)| prepared.seconds()).collect();
+        let lengths: Vec<f64> = history.runs.iter().map(|(prepared, _)| prepared.seconds().round()).collect();
         assert_eq!(lengths, [240.0, 240.0, 120.0]);
         let seeds: Vec<u64> = history.runs.iter().map(|&(_, seed)| seed).collect();
         assert_eq!(seeds, training_seeds(scenario.seed, 3));
