@@ -122,7 +122,9 @@ fn seed_and_actions_determine_an_episode() {
 #[test]
 fn an_episode_is_finite_and_cut_by_the_clock_at_its_end_alone() {
     for seed in 0..12 {
-        let steps = distribution().episode(seed).steps;
+        let episode = distribution().episode(seed);
+        // Before them the leading rule drives, where the service has been at work.
+        let steps = episode.steps - episode.warm;
         let mut world = World::new(distribution(), true);
         world.reset(seed).unwrap();
         let mut choices = stream(seed, Purpose::Policy, 7);
@@ -522,8 +524,8 @@ fn what_is_to_come_cannot_be_seen() {
         let episode = distribution().episode(seed);
         let step_s = 15;
         // Decisions are at the ends of steps; from the middle on, everything is another's.
-        let known = episode.steps / 2;
-        let from = (known as u64) * step_s * 1_000_000_000;
+        let known = (episode.steps - episode.warm) / 2;
+        let from = ((episode.warm + known) as u64) * step_s * 1_000_000_000;
         let other = distribution().episode(seed + 100).arrivals;
         let mut arrivals: Vec<u64> = episode.arrivals.iter().copied().filter(|&t| t < from).collect();
         arrivals.extend(other.iter().map(|t| t + from).filter(|t| t % 3 != 0));
