@@ -124,9 +124,11 @@ fn agent_and_twins_follow_a_spike() {
         let last = timeline.ready.last().copied().unwrap();
         assert!(case.name == "rule" || last < spike, "{}: from {spike} to {last}", case.name);
         // Who decides on the cluster is who decides in the simulator, a watch, a scheduler and scrapes apart.
-        let simulated = if case.name == "rule" { &rule } else { &policy };
+        // When a policy lets the spike's pods go hangs on single scrapes: in the simulator one that comes two seconds later
+        // moves its cost by up to a quarter.
+        let (simulated, most) = if case.name == "rule" { (&rule, 0.2) } else { (&policy, 0.3) };
         assert!(
-            (summary.cost / simulated.cost - 1.0).abs() < 0.2,
+            (summary.cost / simulated.cost - 1.0).abs() < most,
             "{}: {} and {}",
             case.name,
             summary.cost,
