@@ -29,9 +29,7 @@ impl History {
     /// # Errors
     /// If that is no scenario.
     pub fn of(scenario: &Scenario, length: Span) -> Result<Option<History>, ConfigError> {
-        let mut past = scenario.clone();
-        past.warm_up = Span::default();
-        past.faults.clear();
+        let mut past = undisturbed(scenario);
         let pieces: Vec<Duration> = match &mut past.traffic {
             Traffic::Trace { start, length: used, time_scale, .. } => {
                 let begins = start.map_or(Duration::ZERO, |start| start.0);
@@ -79,9 +77,7 @@ impl History {
                 expected: format!("{}, those of {}", names(scenario), scenario.origin),
             });
         }
-        let mut past = other.clone();
-        past.warm_up = Span::default();
-        past.faults.clear();
+        let mut past = undisturbed(other);
         let whole = Duration::from_secs_f64(Prepared::new(past.clone())?.seconds());
         past.duration = Some(Span(whole.min(length.0)));
         let seeds = training_seeds(other.seed, 1);
@@ -101,6 +97,11 @@ impl History {
         }
         Ok(())
     }
+}
+
+/// `scenario` without faults, all of which counts.
+fn undisturbed(scenario: &Scenario) -> Scenario {
+    Scenario { warm_up: Span::default(), faults: Vec::new(), ..scenario.clone() }
 }
 
 /// Who can have a past.
@@ -145,5 +146,16 @@ mod tests {
             let Traffic::Trace { start, length, .. } = &history.runs[0].0.scenario.traffic else { panic!() };
             assert_eq!((start.unwrap(), length.unwrap()), (Span::secs(expected.0), Span::secs(expected.1)));
         }
+    }
+
+    #[test]
+    fn another_scenario_is_played_from_its_beginning_if_it_is_of_the_same_service() {
+        let scenario = Scenario::builtin().unwrap();
+        let other = Scenario { seed: scenario.seed + 1, ..scenario.clone() };
+        let history = History::elsewhere(&scenario, &other, Span::secs(120)).unwrap();
+        let [(prepared, seed)] = history.runs.as_slice() else { panic!("{history:?}") };
+        assert_eq!((prepared.seconds().round(), *seed), (120.0, training_seeds(other.seed, 1)[0]));
+        let error = History::elsewhere(&scenario, &Scenario::named("paper").unwrap(), Span::secs(120)).unwrap_err();
+        assert!(error.to_string().contains("field pools: found "), "{error}");
     }
 }

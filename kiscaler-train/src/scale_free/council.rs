@@ -132,9 +132,7 @@ struct Shadows {
     /// Requests that wait, for each.
     backlogs: Vec<f64>,
     accounts: [Accounts; MEMORIES.len()],
-    /// Scratch: pods that serve at the end of the step and at its beginning, and what was late, for each.
-    after: [u16; RULES],
-    before: [u16; RULES],
+    /// Scratch: what was late, for each.
     late: Vec<f64>,
     /// Scratch: of each number of pods, what comes of a step in which nothing waited before; NaN where nobody asked.
     fresh: Vec<(f64, f64)>,
@@ -147,8 +145,6 @@ impl Shadows {
             newest: 0,
             backlogs: vec![0.0; RULES],
             accounts: MEMORIES.map(Accounts::new),
-            after: [0; RULES],
-            before: [0; RULES],
             late: vec![0.0; RULES],
             fresh: Vec::new(),
         }
@@ -161,19 +157,19 @@ impl Shadows {
 
     /// Meets a step of `load`; a pod serves once it has been wanted for `lead` steps and the `part` of another.
     fn settle(&mut self, facts: &Facts, load: (f64, f64), (lead, part): (usize, f64), usual: impl Fn(u32) -> f64) {
-        let (mut after, mut before) = (*self.row(0), [0; RULES]);
+        // Pods that serve at the end of the step, and at its beginning.
+        let mut after = *self.row(0);
         let lower = |least: &mut [u16; RULES], row: &[u16; RULES]| {
             least.iter_mut().zip(row).for_each(|(least, &asked)| *least = (*least).min(asked));
         };
         (1..=lead).for_each(|ago| lower(&mut after, self.row(ago)));
-        before.copy_from_slice(&after);
+        let mut before = after;
         lower(&mut before, self.row(lead + 1));
-        (self.after, self.before) = (after, before);
         // Many shadows have few numbers of pods between them, and mostly nothing waits.
         self.fresh.clear();
         self.fresh.resize(facts.takes.len(), (f64::NAN, f64::NAN));
         for rule in 0..RULES {
-            let (before, after) = (u32::from(self.before[rule]), u32::from(self.after[rule]));
+            let (before, after) = (u32::from(before[rule]), u32::from(after[rule]));
             let backlog = self.backlogs[rule];
             (self.backlogs[rule], self.late[rule]) = if before == after && backlog == 0.0 {
                 let known = &mut self.fresh[(after as usize).min(facts.takes.len() - 1)];
@@ -189,9 +185,9 @@ impl Shadows {
                 (held, missed + more)
             };
         }
-        let (asked, yesterday) = (self.newest, (self.newest + self.asked.len() - 1) % self.asked.len());
+        let (asked, before) = (self.newest, (self.newest + self.asked.len() - 1) % self.asked.len());
         for accounts in &mut self.accounts {
-            accounts.book(&self.late, &self.asked[asked], &self.asked[yesterday]);
+            accounts.book(&self.late, &self.asked[asked], &self.asked[before]);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Load is in saturated pods: requests a second over what saturates one pod of the calibrated profile. The series of it
 //! is kept; features are logarithms of its past, of forecasts and of what pods take, all relative to its level now.
-//! Actions are factors on an anchor, which is what the best of sixty rules wants that are played in shadow: a policy that
+//! Actions are factors on an anchor, which is what the best of many rules wants that are played in shadow: a policy that
 //! knows nothing is right where a rule is.
 
 mod action;
