@@ -48,12 +48,13 @@ pub(crate) struct EvaluateArgs {
     /// policies
     #[arg(long, value_delimiter = ',', default_value = "1", value_parser = positive)]
     pub(super) weight: Vec<f64>,
-    /// Let the policy have driven the service for so long before, such as 5h: the runs with training seeds that rules are
-    /// tuned on, or the trace before --trace-start. The policy without is compared, too
+    /// Let the policy have driven the service for so long before: the runs with training seeds that rules are tuned on, or the
+    /// trace before --trace-start. The policy without is compared, too. 5h beside --tuned, which know as much; else, or with
+    /// 0s, it knows nothing
     #[arg(long)]
     pub(super) history: Option<Span>,
     /// What it has driven before, if that is something else: another scenario of the same service
-    #[arg(long, requires = "history", value_name = "SCENARIO")]
+    #[arg(long, value_name = "SCENARIO")]
     pub(super) history_scenario: Option<String>,
     /// Draw violations against cost over all weights and headrooms, too: frontier.svg and frontier.csv beside the rest.
     /// Takes some twenty times as long
@@ -79,11 +80,16 @@ impl EvaluateArgs {
         Ok(self.history_scenario.as_deref().map(Scenario::named).transpose()?)
     }
 
-    /// What was driven before, `elsewhere` or not.
+    /// What was driven before, `elsewhere` or not: what it was told, or as much as rules are tuned on where there are such.
     pub(super) fn past<'a>(&self, elsewhere: Option<&'a Scenario>) -> Option<Past<'a>> {
-        self.history.map(|length| Past { length, elsewhere })
+        let unequal = !self.tuned.is_empty() || elsewhere.is_some();
+        let length = self.history.or(unequal.then_some(AS_TUNED)).filter(|length| !length.0.is_zero())?;
+        Some(Past { length, elsewhere })
     }
 }
+
+/// What a policy has seen who is compared with rules that were tuned: `kisim tune` plays five runs of an hour.
+const AS_TUNED: Span = Span::secs(5 * 3_600);
 
 /// A positive number.
 pub(super) fn positive(text: &str) -> Result<f64, String> {
@@ -209,5 +215,22 @@ mod tests {
         assert_eq!(verdicts_text(&[]), "");
         assert_eq!(positive("0.5"), Ok(0.5));
         assert_eq!(positive("-1").unwrap_err(), "found -1, expected a positive number");
+    }
+    #[test]
+    fn beside_tuned_rules_a_policy_has_seen_as_much_as_they() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: EvaluateArgs,
+        }
+        let past = |words: &str| {
+            let line = format!("evaluate best.safetensors default {words}");
+            <Line as clap::Parser>::try_parse_from(line.split_whitespace()).unwrap().args.past(None).map(|p| p.length)
+        };
+        assert_eq!(past(""), None);
+        assert_eq!(past("--history 1h"), Some(Span::secs(3_600)));
+        assert_eq!(past("--tuned rules"), Some(AS_TUNED));
+        assert_eq!(past("--tuned rules --history 0s"), None);
+        assert_eq!(past("--tuned rules --history 1h"), Some(Span::secs(3_600)));
     }
 }

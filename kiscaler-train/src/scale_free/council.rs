@@ -108,11 +108,26 @@ impl Accounts {
         self.weight = self.memory * self.weight + 1.0;
     }
 
-    /// A step's mean cost, in pods, with `handicap` on top of it all; `late` and `change` are what each of them costs.
-    fn cost(&self, rule: usize, late: f64, change: f64, handicap: f64) -> f64 {
-        let sum = late * self.late[rule] + self.pods[rule] + change * self.changes[rule] + handicap;
-        sum / (self.weight + PRIOR.0)
+    /// Adds `share` of a step's mean cost to each rule's `costs`, with `handicap` on top of it all; `prices` as in [`mean`].
+    fn add_costs(&self, costs: &mut [f64], share: f64, prices: (f64, f64), handicap: f64) {
+        let steps = self.weight + PRIOR.0;
+        let sums = self.late.iter().zip(&self.pods).zip(&self.changes);
+        for (cost, ((&late, &pods), &changes)) in costs.iter_mut().zip(sums) {
+            *cost += mean((late, pods, changes), prices, handicap, steps) * share;
+        }
     }
+
+    /// A step's mean cost of one rule.
+    fn cost(&self, rule: usize, prices: (f64, f64)) -> f64 {
+        mean((self.late[rule], self.pods[rule], self.changes[rule]), prices, 0.0, self.weight + PRIOR.0)
+    }
+}
+
+/// A step's mean cost, in pods, of what was `late`, of `pods` and of `changes` in so many `steps`, and a `handicap` on top of it
+/// all; a late request and a change each have a price.
+#[inline]
+fn mean((late, pods, changes): (f64, f64, f64), (a_late, a_change): (f64, f64), handicap: f64, steps: f64) -> f64 {
+    (a_late * late + pods + a_change * changes + handicap) / steps
 }
 
 /// Lets `sums` fade, and adds `values` to them.
@@ -197,10 +212,15 @@ impl Shadows {
         &mut self.asked[self.newest]
     }
 
-    /// A step's mean cost, in pods.
-    fn cost(&self, rule: usize, late: f64, change: f64, handicap: f64) -> f64 {
-        let costs = self.accounts.iter().map(|accounts| accounts.cost(rule, late, change, handicap));
-        costs.zip(WEIGHTS).map(|(cost, weight)| cost * weight).sum()
+    /// A step's mean cost of each rule; all but [`FIRST`] have a `handicap` on top of it all. `prices` as in [`mean`].
+    fn costs(&self, costs: &mut [f64], prices: (f64, f64), handicap: f64) {
+        costs.fill(0.0);
+        let mut first = 0.0;
+        for (accounts, share) in self.accounts.iter().zip(WEIGHTS) {
+            accounts.add_costs(costs, share, prices, handicap);
+            first += accounts.cost(FIRST, prices) * share;
+        }
+        costs[FIRST] = first;
     }
 }
 
@@ -316,9 +336,7 @@ impl Council {
         let late = wish.violation / wish.cost * facts.most / (demand.mean() * facts.saturation * facts.step_s);
         let change = wish.churn / wish.cost;
         let handicap = PRIOR.0 * PRIOR.1 * demand.mean();
-        for (rule, cost) in self.costs.iter_mut().enumerate() {
-            *cost = self.shadows.cost(rule, late, change, if rule == FIRST { 0.0 } else { handicap });
-        }
+        self.shadows.costs(&mut self.costs, (late, change), handicap);
         let best = (0..RULES).min_by(|&a, &b| self.costs[a].total_cmp(&self.costs[b])).unwrap_or(FIRST);
         let (reaches, headrooms, spares) = &mut self.least;
         (*reaches, *headrooms, *spares) = ([f64::INFINITY; _], [f64::INFINITY; _], [f64::INFINITY; _]);
@@ -350,6 +368,7 @@ impl Council {
         // Just below what one pod takes, so that a factor of 1 asks for one.
         let least = 0.999 * facts.takes(1);
         let asked = self.shadows.ask();
+        let mut near = 0;
         for (headroom, factor) in HEADROOMS.iter().enumerate() {
             for (wary, expected) in expected.into_iter().enumerate() {
                 let mut known = (f64::NAN, [(0.0, 0); SPARES.len()]);
@@ -359,7 +378,8 @@ impl Council {
                     if base != known.0 {
                         let wish = |spare: f64| {
                             let load = (factor * base + spare * demand.mean() + to_drain).max(least);
-                            (load, narrow(facts.pods_for(load).clamp(min, max)))
+                            near = facts.pods_near(load, near);
+                            (load, narrow(near.clamp(min, max)))
                         };
                         known = (base, SPARES.map(wish));
                     }

@@ -144,6 +144,16 @@ impl ScaleFree {
         ready.extend((0..=steps).map(after));
     }
 
+    /// Loads that were seen, newest first, in saturated pods.
+    pub fn loads(&self) -> impl Iterator<Item = f64> + '_ {
+        self.demand.past()
+    }
+
+    /// The load now: of the last four steps, or the newest, whichever is higher, in saturated pods.
+    pub fn level(&self) -> f64 {
+        self.demand.level()
+    }
+
     /// The anchor: the load that the leading rule wants to be able to take, in saturated pods.
     pub fn anchor(&self) -> f64 {
         self.council.load()

@@ -202,6 +202,16 @@ impl World {
         self.play.as_ref().map_or(&[], |play| play.eyes.targets())
     }
 
+    /// Loads that were seen, newest first, in saturated pods: what the history in the observation is made of.
+    pub fn loads(&self) -> impl Iterator<Item = f64> + '_ {
+        self.play.iter().flat_map(|play| play.eyes.loads())
+    }
+
+    /// The load now, which they are relative to there.
+    pub fn level(&self) -> f64 {
+        self.play.as_ref().map_or(0.0, |play| play.eyes.level())
+    }
+
     /// Begins `episode`, whoever drew it, with `seed` for all that is left to chance in it.
     ///
     /// # Errors
