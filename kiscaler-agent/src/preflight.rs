@@ -13,8 +13,8 @@ use kube::{Api, Client, ResourceExt as _};
 
 use crate::api::{GROUP, KIScaler, Mode, PoolSpec};
 use crate::cluster::{Cluster, Facts, Notice, facts_of, hpa_owns, scaled_object_owns, scaled_objects};
-use crate::metrics::{Mapping, Sampler, Wanted};
-use crate::run::{Artifacts, Clients, ScaleState, Setup, Source, read_scale, setup};
+use crate::metrics::{Mapping, PastError, Sampler, Wanted};
+use crate::run::{Artifacts, Clients, ScaleState, Setup, Source, past, read_scale, setup};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,5 +261,24 @@ async fn metrics(
         let detail = format!("of {} of {} ready pods", seen.len(), wanted.len());
         findings.push(problem(what, detail, "look at the source's address"));
     }
+    if let Some(past) = past(scaler, &made.plan, &source, &mapping).await {
+        findings.push(recalled(past, scaler.spec.interval.duration()));
+    }
     findings
+}
+
+/// What a policy that begins would be told. Without it, it decides all the same.
+fn recalled(past: Result<Vec<f64>, PastError>, step: Duration) -> Finding {
+    let what = "past";
+    match past {
+        Ok(bins) => {
+            let length = step.saturating_mul(bins.len() as u32);
+            ok(what, format!("{} of load that a policy is told when it begins", kisim::config::Span(length)))
+        }
+        Err(error) => {
+            let detail = format!("{error}; a policy begins anew");
+            let fix = "look at Prometheus' retention and at podLabel, or set metrics.prometheus.recall: 0s";
+            Finding { grade: Grade::Note, ..problem(what, detail, fix) }
+        }
+    }
 }

@@ -71,6 +71,9 @@ struct Line {
     failed: Vec<(u64, u64)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     gone: Vec<(u64, u64)>,
+    /// Requests of each step before, where the policy was told of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    recalled: Vec<f64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -208,6 +211,7 @@ impl From<&Inputs> for Line {
             cluster: scrape.cluster.iter().map(cluster).collect(),
             failed: marks(&scrape.failed),
             gone: marks(&scrape.gone),
+            recalled: inputs.recalled.clone(),
         }
     }
 }
@@ -254,6 +258,7 @@ impl Line {
                 gone: marks(self.gone),
             },
             obstacle: None,
+            recalled: self.recalled,
         })
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kiscaler_agent::api::KIScaler;
 use kiscaler_agent::control::{Gate, Inputs, Loop, Rules};
-use kiscaler_agent::plan::{Chosen, Plan, ProfileTexts, load_policy};
+use kiscaler_agent::plan::{Chosen, Decider, Plan, ProfileTexts, load_policy};
 use kiscaler_agent::recording::{FORMAT, Header, Reader, write, write_header};
 use kiscaler_train::policy::PolicyAutoscaler;
 use kisim::autoscaler::AutoscalerConfig;
@@ -71,6 +71,22 @@ fn steps(plan: Plan) -> Loop {
     Loop::new(plan, vec![Gate::of(limits, &scaler.spec.pools.gpu)], Rules::NONE)
 }
 
+/// Lets the loop's policy know the past in `inputs`, as agent and replay do.
+fn recall(steps: &mut Loop, inputs: &Inputs) {
+    if !inputs.recalled.is_empty() {
+        let loaded = Arc::clone(steps.decider().loaded().unwrap());
+        let recalling = Decider::recalling(&loaded, steps.prepared(), 1.0, &inputs.recalled).unwrap();
+        steps.recall(recalling, &inputs.pools);
+    }
+}
+
+/// What the policies of both are told before the first decision, and what was wanted at each.
+#[derive(Default)]
+struct Notes {
+    past: Vec<f64>,
+    wanted: Vec<Option<u32>>,
+}
+
 /// Decisions of the simulator's loop, written out as `run.rs` has it, and of the agent's beside it; the recording.
 fn side_by_side(
     prepared: &Arc<Prepared>,
@@ -78,6 +94,7 @@ fn side_by_side(
     features: impl Fn(&dyn Autoscaler) -> Vec<u32>,
     steps: &mut Loop,
     seed: u64,
+    notes: &mut Notes,
 ) -> (usize, Vec<u8>) {
     let options =
         Options { decide_every: autoscaler.interval(), pipeline: autoscaler.pipeline(), ..Options::default() };
@@ -114,9 +131,12 @@ fn side_by_side(
                     pools: pools.clone(),
                     pods: pods.clone(),
                     obstacle: None,
+                    recalled: std::mem::take(&mut notes.past),
                 };
                 write(&mut recording, &inputs).unwrap();
+                recall(steps, &inputs);
                 let outcome = steps.step(&inputs);
+                notes.wanted.push(outcome.pools[0].wanted);
                 let view = View {
                     now: simulation.now(),
                     window: &window,
@@ -148,21 +168,22 @@ fn side_by_side(
 }
 
 /// A replay of a recording comes to what the loop came to.
-fn replays_alike(recording: &[u8], chosen: &Chosen) -> usize {
+fn replays_alike(recording: &[u8], chosen: &Chosen, notes: &Notes) -> usize {
     let (mut reader, header) = Reader::new(recording, "recording").unwrap();
     assert_eq!(header.scaler, scaler());
     let mut again = steps(plan(chosen));
     let prepared = Arc::clone(again.prepared());
     let mut rewritten = Vec::new();
     write_header(&mut rewritten, &header).unwrap();
-    let mut decisions = 0;
+    let mut wanted = Vec::new();
     while let Some(inputs) = reader.next(&prepared).unwrap() {
         write(&mut rewritten, &inputs).unwrap();
-        again.step(&inputs);
-        decisions += 1;
+        recall(&mut again, &inputs);
+        wanted.push(again.step(&inputs).pools[0].wanted);
     }
     assert!(rewritten == recording, "a recording that is read and written is another");
-    decisions
+    assert_eq!(wanted, notes.wanted);
+    wanted.len()
 }
 
 #[test]
@@ -174,11 +195,35 @@ fn the_policy_decides_alike_in_simulation_and_agent() {
         let prepared = simulated(&plan(&chosen), drop_probability);
         let mut policy = PolicyAutoscaler::new(&loaded.policy, &prepared, 1.0, "default".into()).unwrap();
         let mut agent = steps(plan(&chosen));
-        let (moves, recording) = side_by_side_policy(&prepared, &mut policy, &mut agent, seed);
-        assert!(replays_alike(&recording, &chosen) > 50);
+        let mut notes = Notes::default();
+        let (moves, recording) = side_by_side_policy(&prepared, &mut policy, &mut agent, seed, &mut notes);
+        assert!(replays_alike(&recording, &chosen, &notes) > 50);
         moved += moves;
     }
     assert!(moved > 10, "too tame: {moved} moves");
+}
+
+#[test]
+fn a_policy_that_is_told_the_past_decides_as_one_that_was_there_and_so_does_its_replay() {
+    let loaded = Arc::new(load_policy("default", POLICY, None).unwrap());
+    let chosen = Chosen::Policy(Arc::clone(&loaded));
+    let prepared = simulated(&plan(&chosen), 0.0);
+    // Five hours of a load that doubles for five minutes of every twenty.
+    let load = |step: u32| 15.0 * if step % 80 < 20 { 900.0 } else { 450.0 };
+    let past: Vec<f64> = (0..1200).map(load).collect();
+    let mut wanted = Vec::new();
+    for past in [past, Vec::new()] {
+        let mut policy = PolicyAutoscaler::new(&loaded.policy, &prepared, 1.0, "default".into()).unwrap();
+        if !past.is_empty() {
+            policy.recall(&past, 1, &prepared);
+        }
+        let mut notes = Notes { past, wanted: Vec::new() };
+        let mut agent = steps(plan(&chosen));
+        let (_, recording) = side_by_side_policy(&prepared, &mut policy, &mut agent, 1, &mut notes);
+        replays_alike(&recording, &chosen, &notes);
+        wanted.push(notes.wanted);
+    }
+    assert_ne!(wanted[0], wanted[1], "the past made no difference");
 }
 
 fn side_by_side_policy(
@@ -186,6 +231,7 @@ fn side_by_side_policy(
     policy: &mut PolicyAutoscaler,
     agent: &mut Loop,
     seed: u64,
+    notes: &mut Notes,
 ) -> (usize, Vec<u8>) {
     use std::sync::Mutex;
     /// Shows what the policy saw through the trait, which does not.
@@ -203,7 +249,7 @@ fn side_by_side_policy(
     }
     let seen = Arc::new(Mutex::new(Vec::new()));
     let mut noted = Noted(policy, Arc::clone(&seen));
-    side_by_side(prepared, &mut noted, |_| seen.lock().unwrap().clone(), agent, seed)
+    side_by_side(prepared, &mut noted, |_| seen.lock().unwrap().clone(), agent, seed, notes)
 }
 
 #[test]
@@ -214,8 +260,10 @@ fn baselines_decide_alike_in_simulation_and_agent() {
         let config = AutoscalerConfig::parse(name, &prepared.scenario).unwrap();
         let mut autoscaler = config.build(&prepared).unwrap();
         let mut agent = steps(plan(&chosen));
-        let (moves, recording) = side_by_side(&prepared, autoscaler.as_mut(), |_| Vec::new(), &mut agent, 3);
+        let mut notes = Notes::default();
+        let (moves, recording) =
+            side_by_side(&prepared, autoscaler.as_mut(), |_| Vec::new(), &mut agent, 3, &mut notes);
         assert!(moves >= 3, "{name}: too tame: {moves} moves");
-        assert!(replays_alike(&recording, &chosen) > 50, "{name}");
+        assert!(replays_alike(&recording, &chosen, &notes) > 50, "{name}");
     }
 }

@@ -106,6 +106,17 @@ pub struct PrometheusSource {
     #[x_kube(validation = Rule::new("duration(self) >= duration('50ms') && duration(self) <= duration('60s')")
         .message("metrics.prometheus.timeout: expected a time between 50ms and 60s"))]
     pub timeout: Length,
+    /// How much of the service's past load a policy is told when it begins, as far as Prometheus has it: one that knows
+    /// hours of it decides better, and an agent that restarts has forgotten them. 0s for none.
+    #[serde(default = "five_hours")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('0s') && duration(self) <= duration('24h')")
+        .message("metrics.prometheus.recall: expected a time of at most 24h"))]
+    pub recall: Length,
+}
+
+impl PrometheusSource {
+    /// The most of the past that is asked for: what repeats daily is in it, and every hour is work for Prometheus.
+    pub const LONGEST_RECALL: Length = Length::secs(24 * 3600);
 }
 
 /// A key in a ConfigMap or a Secret.
@@ -161,6 +172,10 @@ fn two_seconds() -> Length {
 
 fn five_seconds() -> Length {
     Length::secs(5)
+}
+
+fn five_hours() -> Length {
+    Length::secs(5 * 3600)
 }
 
 fn pod() -> String {

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::print;
 use crate::control::{Gate, Inputs, Loop, Outcome, Rules};
-use crate::plan::{Chosen, Plan, ProfileTexts, load_policy};
+use crate::plan::{Chosen, Decider, Plan, ProfileTexts, load_policy};
 use crate::recording::{Header, Reader};
 
 /// Arguments of `kiscaler-agent replay`.
@@ -39,25 +39,36 @@ pub(crate) struct ReplayArgs {
 pub(crate) fn main(args: &ReplayArgs) -> Result<ExitCode> {
     let file = File::open(&args.recording).with_context(|| format!("cannot read {}", args.recording.display()))?;
     let (mut reader, header) = Reader::new(BufReader::new(file), &args.recording.display().to_string())?;
-    let mut steps = steps(&header, args.policy.as_deref())?;
+    let policy = args.policy.as_deref();
+    // Whoever decided began with the pods that there were.
+    let prepared = Arc::clone(self::steps(&header, policy, &BTreeMap::new())?.prepared());
+    let mut next = reader.next(&prepared)?;
+    let counts = next.iter().flat_map(|first| &first.pools).map(|pool| (pool.name.as_str(), pool.counts.desired));
+    let mut steps = self::steps(&header, policy, &counts.collect())?;
     let prepared = Arc::clone(steps.prepared());
     let mut rates = args.rates.as_deref().map(|path| Rates::new(path, &prepared)).transpose()?;
     let mut text = String::new();
     if !args.json {
         text += &format!("{:20} {:>4} {:>4} {:>6}  {:18} {}\n", "time", "pool", "was", "would", "reason", "because");
     }
-    while let Some(inputs) = reader.next(&prepared)? {
+    while let Some(inputs) = next {
+        // Of whoever decides by this recording, a policy is told what the one that was at work was told.
+        if let Some(loaded) = steps.decider().loaded().cloned().filter(|_| !inputs.recalled.is_empty()) {
+            let weight = header.scaler.spec.cost_weight;
+            steps.recall(Decider::recalling(&loaded, &prepared, weight, &inputs.recalled)?, &inputs.pools);
+        }
         let outcome = steps.step(&inputs);
         text += &if args.json { as_json(&outcome) } else { as_row(&outcome) };
         if let Some(rates) = &mut rates {
             rates.push(&inputs)?;
         }
+        next = reader.next(&prepared)?;
     }
     print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn steps(header: &Header, policy: Option<&str>) -> Result<Loop> {
+fn steps(header: &Header, policy: Option<&str>, current: &BTreeMap<&str, u32>) -> Result<Loop> {
     let scaler = &header.scaler;
     let texts = scaler.spec.pools.by_name().filter_map(|(name, _)| Some((name, header.profiles.get(name)?.clone())));
     let texts: ProfileTexts = texts.collect();
@@ -70,7 +81,8 @@ fn steps(header: &Header, policy: Option<&str>) -> Result<Loop> {
         (None, Some(baseline)) => Chosen::Baseline(baseline.clone()),
         (None, None) => anyhow::bail!("--policy: found none, expected one: the recorded KIScaler's is in the cluster"),
     };
-    let plan = Plan::new(scaler, &texts, &chosen, &BTreeMap::new())?;
+    let current = scaler.spec.pools.by_name().filter_map(|(name, _)| Some((name, *current.get(name)?)));
+    let plan = Plan::new(scaler, &texts, &chosen, &current.collect())?;
     let pools = scaler.spec.pools.by_name().zip(&plan.prepared.pools);
     let gates = pools.map(|((_, pool), prepared)| Gate::of(prepared.config.limits, pool)).collect();
     let rules = Rules::of(&scaler.spec, !plan.needs.is_none());

@@ -1,5 +1,6 @@
 //! The cluster as watches show it: nothing is listed at a decision.
 
+mod names;
 mod owners;
 mod pods;
 mod selector;
@@ -14,6 +15,7 @@ use kube::core::{DynamicObject, GroupVersionKind};
 use kube::discovery::ApiResource;
 use kube::{Api, Client};
 
+pub use names::pods_of;
 pub use owners::{Owned, hpa_owns, scaled_object_owns};
 pub use pods::{DELETION_COST, Facts, Numbers, facts_of};
 pub use selector::{SelectorError, parse_selector};

@@ -70,6 +70,8 @@ pub struct Inputs {
     pub pods: Vec<PodView>,
     /// Why nothing may be changed.
     pub obstacle: Option<Obstacle>,
+    /// Requests of each step before, the earliest first, where the policy was told of them just before this decision.
+    pub recalled: Vec<f64>,
 }
 
 /// What was decided for a pool.
@@ -172,6 +174,15 @@ impl Loop {
         if let (Some(own), Some(before)) = (&mut self.health, before.health) {
             own.inherit(before);
         }
+    }
+
+    /// Lets `recalling`, who remembers a past, decide from now on, when there are `pools`. What its predecessor saw of
+    /// pods that are on their way is forgotten.
+    pub fn recall(&mut self, mut recalling: Decider, pools: &[PoolView]) {
+        if let Some(pool) = pools.get(self.prepared.primary_pool()) {
+            recalling.begin_again(pool.counts.desired);
+        }
+        self.decider = recalling;
     }
 
     /// Notes what was wrong with metrics, for the sentence about a hold.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -72,6 +72,14 @@ pub enum HttpError {
         url: String,
         /// Why.
         reason: String,
+    },
+    /// The answer is longer than anything that is wanted.
+    #[error("{url} answered more than {most} bytes, expected at most as many")]
+    TooLong {
+        /// The address.
+        url: String,
+        /// The most that is read.
+        most: usize,
     },
     /// The answer was something else than success.
     #[error("{url} answered {status}, expected 200")]
@@ -181,7 +189,11 @@ impl HttpClient {
             let response = self.client.request(request).await.map_err(|e| failed(innermost(&e)))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), LONGEST).collect().await;
-            let body = body.map_err(|e| failed(e.to_string()))?.to_bytes();
+            let body = body.map_err(|e| match e.is::<LengthLimitError>() {
+                true => HttpError::TooLong { url: url.to_owned(), most: LONGEST },
+                false => failed(e.to_string()),
+            });
+            let body = body?.to_bytes();
             match status {
                 StatusCode::OK => Ok(body),
                 _ => Err(HttpError::Status { url: url.to_owned(), status, body }),

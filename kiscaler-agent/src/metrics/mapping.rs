@@ -81,6 +81,16 @@ pub(super) enum Filter {
     IsNot(&'static str, &'static str),
 }
 
+impl Filter {
+    /// Whether a series with labels of these values is meant.
+    pub(super) fn passes<'a>(self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        match self {
+            Filter::Is(key, wanted) => label(key) == Some(wanted),
+            Filter::IsNot(key, other) => label(key) != Some(other),
+        }
+    }
+}
+
 /// Alternatives of a quantity at most.
 pub(super) const RANKS: usize = 3;
 
@@ -121,6 +131,20 @@ impl Mapping {
         let mut names: Vec<_> = self.by_name.keys().map(String::as_str).filter(|n| !self.gpu.contains(n)).collect();
         names.sort_unstable();
         names
+    }
+
+    /// Names of metrics that count requests that arrive, sorted.
+    pub fn arrivals(&self) -> Vec<&str> {
+        let counts = |name: &&str| self.meanings(name).iter().any(|m| m.quantity == Quantity::Arrived);
+        self.names().into_iter().filter(counts).collect()
+    }
+
+    /// Which alternative a series of requests that arrive belongs to, and its unit in ours; `None` where it is none.
+    pub(super) fn arrival<'a>(&self, name: &str, label: impl Fn(&str) -> Option<&'a str>) -> Option<(usize, f64)> {
+        let own = self.meanings(name).iter().filter(|m| m.quantity == Quantity::Arrived);
+        own.filter(|m| m.filter.is_none_or(|filter| filter.passes(&label)))
+            .map(|m| (m.rank, m.scale))
+            .min_by_key(|m| m.0)
     }
 
     /// Names of metrics that GPU exporters have.

@@ -12,9 +12,12 @@
 mod direct;
 mod http;
 mod mapping;
+mod past;
 mod prometheus;
 mod reading;
 mod sampler;
+#[cfg(test)]
+pub(crate) mod testing;
 mod text;
 
 use kisim::telemetry::Scrape;
@@ -23,7 +26,8 @@ use kisim::time::SimTime;
 pub use direct::{Endpoints, PodAddress};
 pub use http::{Credentials, HttpClient, HttpError, Tls};
 pub use mapping::{Mapping, Quantity};
-pub use prometheus::{ApiError, Prometheus};
+pub use past::{NoPast, Tally};
+pub use prometheus::{ApiError, PastError, Prometheus};
 pub use reading::Reading;
 pub use sampler::Sampler;
 pub use text::{Line, Syntax, parse};

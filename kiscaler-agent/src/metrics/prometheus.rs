@@ -1,7 +1,7 @@
 //! Metrics read from Prometheus: the raw samples, each with its own time, so that rates are the window's as everywhere.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use kisim::time::SimTime;
@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::http::{Credentials, HttpClient, HttpError};
 use super::mapping::{Mapping, Quantity};
+use super::past::{NoPast, Tally};
 use super::reading::Reading;
 use super::sampler::Sampler;
 use super::{Finding, Found, Round, Wanted};
@@ -42,6 +43,24 @@ pub enum ApiError {
         found: String,
     },
 }
+
+/// Why Prometheus does not know what arrived in the past.
+#[derive(Debug, thiserror::Error)]
+pub enum PastError {
+    /// It did not answer the question.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// It answered, and there is nothing to go by.
+    #[error(transparent)]
+    Nothing(#[from] NoPast),
+    /// Counting ended without a result.
+    #[error("counting requests: {0}")]
+    Counting(String),
+}
+
+/// How much of the past is asked for at once. In half an hour, scraped every 15 s, a series takes some 4 kB: thousands of
+/// them fit into the longest answer that is read.
+const AT_ONCE: Duration = Duration::from_secs(1800);
 
 /// Asks Prometheus.
 #[derive(Clone, Debug)]
@@ -85,6 +104,13 @@ impl Series<'_> {
         self.metric.get(key).map(Cow::as_ref)
     }
 
+    /// All labels, as one text.
+    fn identity(&self) -> String {
+        let mut labels: Vec<_> = self.metric.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+        labels.sort_unstable();
+        labels.join(",")
+    }
+
     /// The newest value at `at` that is not too old.
     fn value_at(&self, at: SimTime) -> Option<f64> {
         let number = self.values.partition_point(|(seconds, _)| time(*seconds) <= at);
@@ -125,12 +151,14 @@ impl Prometheus {
         let Some(first) = pods.first() else { return Ok(Round::default()) };
         let namespace = &first.address.namespace;
         let names: Vec<&str> = pods.iter().map(|pod| pod.address.name.as_str()).collect();
+        // Names of pods have no character that regular expressions know, but the dot, which matches itself.
+        let pattern = names.join("|");
         let mut service = mapping.names();
         service.push("up");
-        let own = self.query(&service, namespace, (&self.pod_label, &names), (now, range)).await?;
+        let own = self.query(&service, namespace, (&self.pod_label, &pattern), (now, range)).await?;
         let mut bodies = vec![(&self.pod_label, service.as_slice(), own)];
         for label in [&self.gpu_pod_label, &self.pod_label] {
-            let answer = self.query(mapping.gpu_names(), namespace, (label, &names), (now, range)).await?;
+            let answer = self.query(mapping.gpu_names(), namespace, (label, &pattern), (now, range)).await?;
             bodies.push((label, mapping.gpu_names(), answer));
             if self.gpu_pod_label == self.pod_label {
                 break;
@@ -197,20 +225,76 @@ impl Prometheus {
         }
     }
 
+    /// Requests that arrived in each `step` of the `range` before `now`, as [`Tally`] counts them, at pods in `namespace`
+    /// whose names `pods`, a regular expression, matches: those that are gone, too.
+    ///
+    /// # Errors
+    /// Prometheus did not answer, or what it knows is no past.
+    pub async fn past(
+        &self,
+        mapping: &Mapping,
+        (namespace, pods): (&str, &str),
+        now: SimTime,
+        (range, step): (Duration, Duration),
+    ) -> Result<Vec<f64>, PastError> {
+        let names = mapping.arrivals();
+        if names.is_empty() {
+            return Err(NoPast::Unseen.into());
+        }
+        let mut tally = Tally::new(now, range, step);
+        let mut left = range;
+        while !left.is_zero() {
+            let piece = left.min(AT_ONCE);
+            left -= piece;
+            let when = (now.saturating_sub(left), piece);
+            let body = self.query(&names, namespace, (&self.pod_label, pods), when).await?;
+            let (own, mapping) = (self.clone(), mapping.clone());
+            // Megabytes of numbers are read where nobody waits for it.
+            let counted = tokio::task::spawn_blocking(move || {
+                own.count(&mapping, &body, &mut tally)?;
+                Ok::<_, ApiError>(tally)
+            });
+            tally = counted.await.map_err(|e| PastError::Counting(e.to_string()))??;
+        }
+        Ok(tally.finish()?)
+    }
+
+    /// Takes in the counters of requests in an answer: of each pod those of its best source.
+    fn count(&self, mapping: &Mapping, body: &[u8], tally: &mut Tally) -> Result<(), ApiError> {
+        let mut by_pod: BTreeMap<String, Vec<(usize, f64, Series<'_>)>> = BTreeMap::new();
+        for series in self.series(body)? {
+            let Some(pod) = series.label(&self.pod_label).map(str::to_owned) else { continue };
+            let name = series.label("__name__").unwrap_or_default();
+            let Some((rank, scale)) = mapping.arrival(name, |key| series.label(key)) else { continue };
+            if !series.values.is_empty() {
+                by_pod.entry(pod).or_default().push((rank, scale, series));
+            }
+        }
+        for all in by_pod.into_values() {
+            let best = all.iter().map(|(rank, _, _)| *rank).min();
+            for (_, scale, series) in all.iter().filter(|(rank, _, _)| Some(*rank) == best) {
+                let value = |text: &str| text.parse().unwrap_or(f64::NAN) * scale;
+                let samples = series.values.iter().map(|(seconds, text)| (time(*seconds), value(text)));
+                tally.take(&series.identity(), samples);
+            }
+        }
+        Ok(())
+    }
+
     async fn query(
         &self,
         metrics: &[&str],
         namespace: &str,
-        (label, pods): (&str, &[&str]),
+        (label, pods): (&str, &str),
         (now, range): (SimTime, Duration),
     ) -> Result<bytes::Bytes, ApiError> {
-        // Names of metrics and pods have no character that regular expressions know, but the dot, which matches itself.
+        // Names of metrics have no character that regular expressions know.
         let query = format!(
             "{{__name__=~\"{}\",{}=\"{namespace}\",{label}=~\"{}\"}}[{}ms]",
             metrics.join("|"),
             // What the exporter says of pods is prefixed where the target has labels of its own.
             if label.starts_with("exported_") { "exported_namespace" } else { "namespace" },
-            pods.join("|"),
+            pods,
             range.as_millis().max(1),
         );
         let seconds = format!("{:.3}", now.as_secs_f64());
@@ -272,6 +356,7 @@ fn anchors(mapping: &Mapping, series: &[Series<'_>]) -> Vec<SimTime> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{FakePrometheus, Value, answer};
     use super::super::{PodAddress, Tls};
     use super::*;
     use crate::plan::Needs;
@@ -344,6 +429,62 @@ mod tests {
         // A GPU's last word from before the exporter died does not count for ever.
         let old = body(&[requests, queued, ("DCGM_FI_DEV_GPU_UTIL", &[(870.0, "50")])]);
         assert_eq!(findings(&old), (0, vec![Finding::Partial]));
+    }
+
+    /// Requests of each step of fifteen seconds of forty-five minutes that end at 9000 s.
+    async fn past(server: &FakePrometheus) -> Result<Vec<f64>, PastError> {
+        let source = serde_json::json!({"url": server.url, "timeout": "5s"});
+        let client = HttpClient::new(&Tls::System).unwrap();
+        let prometheus = Prometheus::new(&serde_json::from_value(source).unwrap(), client, Credentials::None);
+        let mapping = Mapping::of(&scaler("hpa:60").spec.metrics);
+        let times = (Duration::from_secs(2700), Duration::from_secs(15));
+        prometheus.past(&mapping, ("default", "triton-[0-9]+"), time(9000.0), times).await
+    }
+
+    #[tokio::test]
+    async fn the_past_is_asked_for_in_pieces_and_counted_by_the_best_source_of_each_pod() {
+        let server = FakePrometheus::start(|_, form| {
+            let series: [(&str, Value<'_>); 7] = [
+                ("__name__=istio_requests_total,pod=triton-0,code=200", &|at| Some(at * 2.0)),
+                ("__name__=istio_requests_total,pod=triton-0,code=500", &|at| Some(at * 0.2)),
+                // As the sidecar saw what the pod itself sent, and as Triton counted what the sidecar did.
+                ("__name__=istio_requests_total,pod=triton-0,reporter=source", &|at| Some(at * 100.0)),
+                ("__name__=nv_inference_request_success,pod=triton-0,model=m", &|at| Some(at * 50.0)),
+                // Without a sidecar, and gone before the end.
+                ("__name__=nv_inference_request_success,pod=triton-1,model=m", &|at| (at <= 7500.0).then_some(at)),
+                ("__name__=nv_inference_request_failure,pod=triton-1,model=m", &|at| (at <= 7500.0).then_some(at)),
+                // Nobody asked for it.
+                ("__name__=nv_inference_exec_count,pod=triton-0,model=m", &|at| Some(at * 9.0)),
+            ];
+            Some(answer(form, 15, &series))
+        });
+        let server = server.await;
+        let past = past(&server).await.unwrap();
+        // All but the first, which the pods are scraped in, and the last, after which nobody was.
+        let expected = [vec![63.0; 79], vec![33.0; 99]].concat();
+        assert_eq!(past.len(), expected.len());
+        assert!(past.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{past:?}");
+        let asked = server.asked.lock().unwrap();
+        let asked: Vec<_> = asked.iter().map(|form| (form["query"].as_str(), form["time"].as_str())).collect();
+        let query = "{__name__=~\"istio_requests_total|nv_inference_request_failure|nv_inference_request_success\",\
+                     namespace=\"default\",pod=~\"triton-[0-9]+\"}";
+        let (first, second) = (format!("{query}[1800000ms]"), format!("{query}[900000ms]"));
+        assert_eq!(asked, [(first.as_str(), "8100.000"), (second.as_str(), "9000.000")]);
+    }
+
+    #[tokio::test]
+    async fn why_there_is_no_past_is_said() {
+        let server = FakePrometheus::start(|_, form| Some(answer(form, 15, &[]))).await;
+        let error = past(&server).await.unwrap_err();
+        assert!(matches!(error, PastError::Nothing(NoPast::Unseen)), "{error}");
+        let body =
+            r#"{"status":"error","errorType":"execution","error":"query processing would load too many samples"}"#;
+        let server = FakePrometheus::start(|_, _| Some((422, body.to_owned()))).await;
+        let error = past(&server).await.unwrap_err().to_string();
+        assert!(error.ends_with("execution: query processing would load too many samples"), "{error}");
+        let server = FakePrometheus::start(|_, _| Some((200, " ".repeat((16 << 20) + 1)))).await;
+        let error = past(&server).await.unwrap_err().to_string();
+        assert!(error.ends_with("answered more than 16777216 bytes, expected at most as many"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::mapping::{Filter, Mapping, Meaning, Quantity, RANKS};
+use super::mapping::{Mapping, Meaning, Quantity, RANKS};
 
 /// Sums of one quantity's series, by alternative.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,12 +31,7 @@ impl Reading {
     pub fn add<'a>(&mut self, mapping: &Mapping, name: &str, label: impl Fn(&str) -> Option<&'a str>, value: f64) {
         for meaning in mapping.meanings(name) {
             let Meaning { quantity, rank, scale, filter } = *meaning;
-            let passes = match filter {
-                None => true,
-                Some(Filter::Is(key, wanted)) => label(key) == Some(wanted),
-                Some(Filter::IsNot(key, other)) => label(key) != Some(other),
-            };
-            if !passes {
+            if !filter.is_none_or(|filter| filter.passes(&label)) {
                 continue;
             }
             self.series += 1;

@@ -30,6 +30,7 @@ pub struct Telemetry {
     features: Gauges<3>,
     age: Gauges<2>,
     policy: Gauges<4>,
+    recalled: Gauges<2>,
     findings: Counters<3>,
     writes: Counters<2>,
     watch_errors: Counters<1>,
@@ -49,6 +50,7 @@ impl Default for Telemetry {
             features: Family::default(),
             age: Family::default(),
             policy: Family::default(),
+            recalled: Family::default(),
             findings: Family::default(),
             writes: Family::default(),
             watch_errors: Family::default(),
@@ -71,6 +73,7 @@ impl Telemetry {
         r.register("observation", "What the policy saw at its last decision, by feature", self.features.clone());
         r.register("scrape_age_seconds", "Age of the newest sample of any pod", self.age.clone());
         r.register("policy", "The policy that decides, 1", self.policy.clone());
+        r.register("recalled_seconds", "Past load that the policy was told when it began", self.recalled.clone());
         r.register("findings", "What was wrong with metrics of pods, by kind", self.findings.clone());
         r.register("writes", "Requests that change something, by what and how they ended", self.writes.clone());
         r.register("watch_errors", "Watches that failed, by resource", self.watch_errors.clone());
@@ -145,6 +148,11 @@ impl Telemetry {
         ]);
     }
 
+    /// Notes how much of the past whoever decides was told.
+    pub fn recalled(&self, (namespace, name): (&str, &str), past: Duration) {
+        self.recalled.get_or_create(&of(namespace, name)).set(past.as_secs_f64());
+    }
+
     /// Notes what was wrong with metrics.
     pub fn found(&self, (namespace, name): (&str, &str), found: &[Found]) {
         for one in found {
@@ -186,6 +194,7 @@ impl Telemetry {
             self.features.remove(&with(namespace, name, "feature", feature));
         }
         self.age.remove(&of(namespace, name));
+        self.recalled.remove(&of(namespace, name));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kiscaler_train::history::Acquainted as _;
 use kiscaler_train::policy::{Policy, PolicyAutoscaler};
 use kisim::autoscaler::AutoscalerConfig;
 use kisim::control::{Autoscaler, Decision, View};
@@ -19,6 +20,13 @@ pub struct Loaded {
     pub sha256: String,
     /// The policy.
     pub policy: Arc<Policy>,
+}
+
+impl Loaded {
+    /// Whether it decides otherwise for having seen the service's load for hours.
+    pub fn remembers(&self) -> bool {
+        self.policy.set().design().is_some()
+    }
 }
 
 /// A policy or a baseline, at work.
@@ -64,6 +72,31 @@ impl Decider {
         match PolicyAutoscaler::new(&loaded.policy, prepared, cost_weight, name.clone()) {
             Ok(policy) => Ok(Decider::Policy(Box::new(policy), Arc::clone(loaded))),
             Err(error) => Err(PlanError::Policy { name, error: Box::new(error) }),
+        }
+    }
+
+    /// The same, which remembers `bins`, the requests that arrived in each step before, the earliest first: whoever
+    /// followed its anchors is played over them.
+    ///
+    /// # Errors
+    /// As [`policy`](Decider::policy).
+    pub fn recalling(
+        loaded: &Arc<Loaded>,
+        prepared: &Arc<Prepared>,
+        cost_weight: f64,
+        bins: &[f64],
+    ) -> Result<Decider, PlanError> {
+        let mut decider = Decider::policy(loaded, prepared, cost_weight)?;
+        if let Decider::Policy(policy, _) = &mut decider {
+            policy.recall(bins, 1, prepared);
+        }
+        Ok(decider)
+    }
+
+    /// Begins with `replicas` of the pool that it scales: what it knows of the load is kept.
+    pub fn begin_again(&mut self, replicas: u32) {
+        if let Decider::Policy(policy, _) = self {
+            policy.begin_again(replicas);
         }
     }
 

@@ -20,7 +20,7 @@ pub use decider::{Decider, Loaded, Observation};
 pub use needs::Needs;
 pub use scenario::{ProfileTexts, scenario};
 
-use crate::api::KIScaler;
+use crate::api::{KIScaler, PrometheusSource};
 
 /// Why a KIScaler cannot be acted on. Each is for people, in the object's conditions.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +135,16 @@ impl Plan {
         current: &BTreeMap<&'static str, u32>,
     ) -> Result<Plan, PlanError> {
         let spec = &scaler.spec;
+        if let Some(prometheus) = &spec.metrics.prometheus {
+            let (recall, longest) = (prometheus.recall, PrometheusSource::LONGEST_RECALL);
+            if recall > longest {
+                return Err(PlanError::Field {
+                    field: "metrics.prometheus.recall".to_owned(),
+                    found: recall.span().to_string(),
+                    expected: format!("a time of at most {}", longest.span()),
+                });
+            }
+        }
         let scenario = scenario(scaler, profiles, current)?;
         let prepared = Prepared::new(scenario)?;
         let offered = crate::metrics::Mapping::of(&spec.metrics).offers();
@@ -260,6 +270,24 @@ mod tests {
         let loaded = Arc::new(load_policy("default", POLICY, None).unwrap());
         let error = plan(&other_interval, &Chosen::Policy(loaded)).unwrap_err();
         assert!(error.to_string().contains("control interval: found 15s, expected 30s"), "{error}");
+    }
+
+    #[test]
+    fn a_past_of_more_than_a_day_is_refused() {
+        let recalling = |recall: &str| {
+            let mut scaler = scaler("hpa:60");
+            let source = serde_json::json!({"url": "http://p:9090", "recall": recall});
+            (scaler.spec.metrics.direct, scaler.spec.metrics.prometheus) =
+                (None, serde_json::from_value(source).unwrap());
+            plan(&scaler, &Chosen::Baseline("hpa:60".into())).map(|_| ())
+        };
+        for fits in ["0s", "5h", "24h"] {
+            recalling(fits).unwrap();
+        }
+        let error = recalling("25h").unwrap_err().to_string();
+        assert_eq!(error, "metrics.prometheus.recall: found 25h, expected a time of at most 24h");
+        let source: PrometheusSource = serde_json::from_str(r#"{"url": "http://p:9090"}"#).unwrap();
+        assert_eq!(source.recall, crate::api::Length::secs(5 * 3600));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use kisim::cluster::Phase;
 use kisim::time::SimTime;
 
 use super::Context;
+use super::recall::Recall;
 use super::report::Report;
 use super::setup::Setup;
 use super::source::{Source, wall_clock};
@@ -36,6 +37,8 @@ pub(super) struct Deciding {
     pub(super) asked: Option<SimTime>,
     /// Requests in flight at each pod.
     pub(super) in_flight: HashMap<u64, u64>,
+    /// The past that the policy is to be told.
+    recall: Option<Recall>,
 }
 
 /// The spec as far as decisions are made of it.
@@ -64,13 +67,16 @@ impl Deciding {
         let interval = plan.decider.interval().unwrap_or(scaler.spec.interval.duration());
         let (needs, bounds) = (plan.needs, plan.prepared.bounds.clone());
         let rules = Rules::of(&scaler.spec, !needs.is_none());
+        let mapping = Mapping::of(&scaler.spec.metrics);
+        // What another policy saw of the load is not this one's to take over, but Prometheus saw it, too.
+        let recall = Recall::begin(scaler, &plan, &source, &mapping);
         Deciding {
             spec: core(&scaler.spec),
             versions,
             uids,
             steps: Loop::new(plan, gates, rules),
             needs,
-            mapping: Mapping::of(&scaler.spec.metrics),
+            mapping,
             sampler: Sampler::new(needs, &bounds),
             source,
             interval,
@@ -79,6 +85,7 @@ impl Deciding {
             features,
             asked: None,
             in_flight: HashMap::new(),
+            recall,
         }
     }
 
@@ -127,6 +134,16 @@ impl Deciding {
         round.scrape.gone = std::mem::take(&mut inputs.scrape.gone);
         inputs.scrape = round.scrape;
         self.steps.note_findings(round.found);
+    }
+
+    /// Lets the policy know the past, once Prometheus has told it.
+    pub(super) async fn recall(&mut self, inputs: &mut Inputs, context: &Context, own: (&str, &str)) {
+        let Some(recall) = &mut self.recall else { return };
+        if let Some(recalled) = recall.take().await {
+            context.telemetry.recalled(own, self.interval.saturating_mul(recalled.bins.len() as u32));
+            self.steps.recall(recalled.decider, &inputs.pools);
+            inputs.recalled = recalled.bins;
+        }
     }
 
     pub(super) fn report(&self, outcome: &Outcome) -> Report {

@@ -8,6 +8,7 @@
 
 mod artifacts;
 mod deciding;
+mod recall;
 mod report;
 mod scale;
 mod scalers;
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use artifacts::{Artifact, ArtifactError, Artifacts, Holder};
+pub use recall::past;
 pub use scale::{ScaleState, blockers, foreign_owner, read as read_scale};
 pub use scalers::{Entry, files, watch};
 pub use setup::{Setup, SetupError, setup};

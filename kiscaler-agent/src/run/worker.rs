@@ -197,6 +197,7 @@ impl Worker {
             return self.cannot(scaler, Obstacle { reason: Reason::InvalidSpec, message });
         };
         deciding.scrape(&pods, &mut inputs, &context, own).await;
+        deciding.recall(&mut inputs, &context, own).await;
         inputs.now = wall_clock();
         inputs.obstacle = obstacle;
         let began = Instant::now();
@@ -261,6 +262,7 @@ impl Worker {
                 }
                 let own = (self.key.0.as_str(), self.key.1.as_str());
                 context.telemetry.policy(own, &deciding.policy.name, deciding.policy.sha256.as_deref());
+                context.telemetry.recalled(own, Duration::ZERO);
                 self.deciding = Some(deciding);
                 self.setup_failed.clear();
                 Ok(())

@@ -91,6 +91,12 @@ fn rows() -> Vec<(&'static str, Value, Option<&'static str>)> {
             prometheus(json!({"url": "http://p", "bearerToken": key, "basicAuth": {"username": key, "password": key}})),
             Some("at most one of bearerToken"),
         ),
+        ("no past", prometheus(json!({"url": "http://p", "recall": "0s"})), None),
+        (
+            "two days of it",
+            prometheus(json!({"url": "http://p", "recall": "48h"})),
+            Some("recall: expected a time of at most"),
+        ),
         ("HTTP without names", json!({"metrics": {"preset": "HTTP"}}), Some("expected with preset HTTP")),
         (
             "HTTP with names",

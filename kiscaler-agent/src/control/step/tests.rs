@@ -66,7 +66,7 @@ impl Stage {
             ..PodCounts::default()
         };
         let pool = PoolView { name: "gpu".into(), hardware: Hardware::Gpu, counts, cpus: 1.0, limits: self.limits };
-        Inputs { now: at(seconds), scrape, pools: vec![pool], pods, obstacle: None }
+        Inputs { now: at(seconds), scrape, pools: vec![pool], pods, obstacle: None, recalled: Vec::new() }
     }
 
     /// Steps every 15 s up to `seconds`; the last outcome.
