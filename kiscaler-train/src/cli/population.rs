@@ -32,6 +32,8 @@ struct Line {
     objective: Interval,
     violation_ratio: Interval,
     cost: Interval,
+    /// The mean objective of each training run.
+    objectives: Vec<f64>,
 }
 
 /// The policies in folders of `folder`, in the order of their names.
@@ -113,17 +115,19 @@ pub(super) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
 }
 
 fn line(name: String, trained: usize, own: &[AutoscalerResult], stream: &mut impl Rng) -> Result<Line> {
-    let mut over = |figure: fn(&Summary) -> f64| -> Result<Interval> {
+    let means = |figure: fn(&Summary) -> f64| -> Vec<f64> {
         let mean = |one: &AutoscalerResult| one.runs.iter().map(figure).sum::<f64>() / one.runs.len().max(1) as f64;
-        let means: Vec<f64> = own.iter().map(mean).collect();
-        Ok(Bootstrap::default().interval(&[means], of_all(interquartile_mean), stream)?)
+        own.iter().map(mean).collect()
     };
+    let mut over = |means: &[f64]| Bootstrap::default().interval(&[means.to_vec()], of_all(interquartile_mean), stream);
+    let objectives = means(|run| -run.reward.get("mean").copied().unwrap_or(f64::NAN));
     Ok(Line {
         name,
         trained,
-        objective: over(|run| -run.reward.get("mean").copied().unwrap_or(f64::NAN))?,
-        violation_ratio: over(|run| run.slo.violation_ratio)?,
-        cost: over(|run| run.cost)?,
+        objective: over(&objectives)?,
+        violation_ratio: over(&means(|run| run.slo.violation_ratio))?,
+        cost: over(&means(|run| run.cost))?,
+        objectives,
     })
 }
 
@@ -170,6 +174,7 @@ mod tests {
             objective: interval(0.5),
             violation_ratio: interval(0.02),
             cost: interval(7.0),
+            objectives: Vec::new(),
         };
         let text = lines_text("day", 5, &[line("policy", 8), line("predictive", 0)]);
         assert!(text.contains("0.500 [0.400, 0.600]"), "{text}");
