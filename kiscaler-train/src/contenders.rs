@@ -11,7 +11,7 @@ use kisim::scenario::Scenario;
 
 use crate::checkpoint::{Checkpoint, Refusal};
 use crate::follower::Follower;
-use crate::history::History;
+use crate::history::{Acquainted, History};
 use crate::policy::{Policy, PolicyAutoscaler};
 
 /// Why somebody cannot take part.
@@ -45,9 +45,16 @@ pub struct Past<'a> {
     pub length: Span,
     /// Another scenario of the service, if not the scenario itself.
     pub elsewhere: Option<&'a Scenario>,
+    /// Whether it has driven nothing, and is told the load of that time: what an agent that begins learns from Prometheus.
+    pub told: bool,
 }
 
 impl Past<'_> {
+    /// `name`, of one with this past.
+    fn of(&self, name: &str) -> String {
+        format!("{name} {} {}", if self.told { "told" } else { "after" }, self.length)
+    }
+
     fn history(&self, scenario: &Scenario) -> Result<Option<History>, ConfigError> {
         match self.elsewhere {
             Some(other) => History::elsewhere(scenario, other, self.length).map(Some),
@@ -60,9 +67,23 @@ fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Autoscal
     AutoscalerError::Other(error.into())
 }
 
+/// Gives somebody a past.
+type Acquaint = dyn Fn(&mut dyn Acquainted) -> Result<(), AutoscalerError> + Send + Sync;
+
+/// Gives somebody who is to scale `scenario` that `past`, if there is one.
+fn acquaintance(past: Option<Past<'_>>, scenario: &Scenario) -> Result<Arc<Acquaint>, ContenderError> {
+    let told = past.is_some_and(|past| past.told);
+    let history = past.map(|past| past.history(scenario)).transpose()?.flatten();
+    Ok(Arc::new(move |somebody: &mut dyn Acquainted| match &history {
+        None => Ok(()),
+        Some(history) if told => history.tell(somebody).map_err(other),
+        Some(history) => history.play(somebody).map_err(other),
+    }))
+}
+
 /// The policy in `checkpoint` as an autoscaler for `scenario`; `weight` is what a saved dollar counts against a late
-/// request, 1 as the scenario says. With a `past`, it has driven that before. It is called `policy`,
-/// `policy/WEIGHT`, `policy after LENGTH`.
+/// request, 1 as the scenario says. With a `past`, it has driven that before, or is told of it. It is called `policy`,
+/// `policy/WEIGHT`, `policy after LENGTH`, `policy told LENGTH`.
 ///
 /// # Errors
 /// If the checkpoint does not fit this version or the scenario's control interval, or there is no such past.
@@ -75,18 +96,16 @@ pub fn policy(
     let policy = Arc::new(Policy::new(checkpoint)?);
     let mut name = if weight == 1.0 { "policy".to_owned() } else { format!("policy/{weight}") };
     if let Some(past) = past {
-        name = format!("{name} after {}", past.length);
+        name = past.of(&name);
     }
-    let past = past.map(|past| past.history(scenario)).transpose()?.flatten();
+    let past = acquaintance(past, scenario)?;
     let own = name.clone();
     // Who has room wants no dollar saved: a factor on the headroom is one over the weight.
     let vary = move |factor: f64| -> Arc<Build> {
-        let (policy, past, own) = (Arc::clone(&policy), past.clone(), own.clone());
+        let (policy, past, own) = (Arc::clone(&policy), Arc::clone(&past), own.clone());
         Arc::new(move |prepared: &Arc<Prepared>| -> Result<Box<dyn Autoscaler>, AutoscalerError> {
             let mut made = PolicyAutoscaler::new(&policy, prepared, weight / factor, own.clone()).map_err(other)?;
-            if let Some(past) = &past {
-                past.play(&mut made).map_err(other)?;
-            }
+            past(&mut made)?;
             Ok(Box::new(made))
         })
     };
@@ -110,14 +129,12 @@ pub fn rival(text: &str, past: Option<Past<'_>>, scenario: &Scenario) -> Result<
     if text != "leader" {
         return Ok(Contender::parse(text, scenario)?);
     }
-    let name = past.map_or_else(|| text.to_owned(), |past| format!("{text} after {}", past.length));
-    let past = past.map(|past| past.history(scenario)).transpose()?.flatten();
+    let name = past.map_or_else(|| text.to_owned(), |past| past.of(text));
+    let past = acquaintance(past, scenario)?;
     let own = name.clone();
     let build = move |prepared: &Arc<Prepared>| -> Result<Box<dyn Autoscaler>, AutoscalerError> {
         let mut follower = Follower::new(prepared, own.clone())?;
-        if let Some(past) = &past {
-            past.play(&mut follower).map_err(other)?;
-        }
+        past(&mut follower)?;
         Ok(Box::new(follower))
     };
     Ok(Contender::Policy { name, build: Arc::new(build), vary: None })

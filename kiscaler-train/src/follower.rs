@@ -29,6 +29,10 @@ impl Acquainted for Follower {
     fn begin_again(&mut self, initial: u32) {
         self.eyes.begin_again(initial);
     }
+
+    fn recall(&mut self, bins: &[f64], parts: usize, prepared: &Prepared) {
+        self.eyes.recall_all(bins, parts, prepared);
+    }
 }
 
 impl Autoscaler for Follower {

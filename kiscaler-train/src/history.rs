@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kisim::config::{ConfigError, Span};
 use kisim::control::Autoscaler;
+use kisim::oracle::ArrivalRecord;
 use kisim::prepared::Prepared;
 use kisim::run::{Keep, RunError, run_with, silent};
 use kisim::scenario::Scenario;
@@ -97,6 +98,21 @@ impl History {
         }
         Ok(())
     }
+
+    /// Tells `autoscaler` the load of them instead, as an agent is told that begins and asks whoever keeps metrics: it has
+    /// driven nothing.
+    ///
+    /// # Errors
+    /// If one cannot be played.
+    pub fn tell(&self, autoscaler: &mut dyn Acquainted) -> Result<(), Box<RunError>> {
+        for (prepared, seed) in &self.runs {
+            let step = prepared.scenario.control.interval.0;
+            let steps = (prepared.seconds() / step.as_secs_f64()) as usize;
+            let bins = ArrivalRecord::of(prepared, *seed)?.bins(0, step.as_nanos() as u64, steps);
+            autoscaler.recall(&bins, 1, prepared);
+        }
+        Ok(())
+    }
 }
 
 /// `scenario` without faults, all of which counts.
@@ -108,6 +124,10 @@ fn undisturbed(scenario: &Scenario) -> Scenario {
 pub trait Acquainted: Autoscaler {
     /// Another run of the same service begins, with `initial` pods.
     fn begin_again(&mut self, initial: u32);
+
+    /// It is told what load was seen before, as [`ScaleFree::recall`](crate::scale_free::ScaleFree::recall) takes it; then it
+    /// begins again. `prepared` is what it is to scale.
+    fn recall(&mut self, bins: &[f64], parts: usize, prepared: &Prepared);
 }
 
 #[cfg(test)]
@@ -157,5 +177,43 @@ mod tests {
         assert_eq!((prepared.seconds().round(), *seed), (120.0, training_seeds(other.seed, 1)[0]));
         let error = History::elsewhere(&scenario, &Scenario::named("paper").unwrap(), Span::secs(120)).unwrap_err();
         assert!(error.to_string().contains("field pools: found "), "{error}");
+    }
+
+    /// Remembers what it was told.
+    #[derive(Debug, Default)]
+    struct Listener(Vec<(usize, f64, usize)>);
+
+    impl Autoscaler for Listener {
+        fn name(&self) -> String {
+            "listener".into()
+        }
+
+        fn decide(&mut self, _: &kisim::control::View<'_>) -> kisim::control::Decision {
+            panic!("drives nothing")
+        }
+    }
+
+    impl Acquainted for Listener {
+        fn begin_again(&mut self, _: u32) {}
+
+        fn recall(&mut self, bins: &[f64], parts: usize, _: &Prepared) {
+            self.0.push((bins.len(), bins.iter().sum(), parts));
+        }
+    }
+
+    #[test]
+    fn who_is_told_hears_of_every_request_and_drives_nothing() {
+        let scenario = Scenario::builtin().unwrap();
+        let history = History::of(&scenario, Span::secs(2_400)).unwrap().unwrap();
+        let mut listener = Listener::default();
+        history.tell(&mut listener).unwrap();
+        // A run of half an hour, and ten minutes of the next, by steps of 15 s.
+        let [(first, all, 1), (second, part, 1)] = listener.0[..] else { panic!("{listener:?}") };
+        assert_eq!((first, second), (120, 40));
+        let sent = |number: usize| {
+            let (prepared, seed) = &history.runs[number];
+            ArrivalRecord::of(prepared, *seed).unwrap().times().len() as f64
+        };
+        assert_eq!((all, part), (sent(0), sent(1)));
     }
 }

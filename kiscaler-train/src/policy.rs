@@ -194,9 +194,7 @@ impl PolicyAutoscaler {
     /// it. `prepared` is what it is to scale.
     pub fn recall(&mut self, bins: &[f64], parts: usize, prepared: &Prepared) {
         if let Eyes::ScaleFree(eyes) = &mut self.eyes {
-            let pool = &prepared.pools[eyes.facts().pool].config;
-            eyes.recall(bins, parts, (pool.limits.min_replicas, pool.limits.max_replicas));
-            eyes.begin_again(pool.initial_replicas);
+            eyes.recall_all(bins, parts, prepared);
         }
     }
 
@@ -209,6 +207,10 @@ impl PolicyAutoscaler {
 impl Acquainted for PolicyAutoscaler {
     fn begin_again(&mut self, initial: u32) {
         self.eyes.begin_again(initial);
+    }
+
+    fn recall(&mut self, bins: &[f64], parts: usize, prepared: &Prepared) {
+        PolicyAutoscaler::recall(self, bins, parts, prepared);
     }
 }
 

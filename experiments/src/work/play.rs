@@ -194,7 +194,7 @@ impl<'a> Who<'a> {
         elsewhere: Option<&Scenario>,
         scenario: &Scenario,
     ) -> Result<Contender> {
-        let past = self.history.map(|length| Past { length, elsewhere });
+        let past = self.history.map(|length| Past { length, elsewhere, told: false });
         let plain = match Who::weight(self.name)? {
             Some(weight) => contenders::policy(policy, weight, past, scenario)?,
             None => contenders::rival(self.name, past, scenario)?,

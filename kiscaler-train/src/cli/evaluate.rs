@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use clap::Args;
 use kiscaler_train::checkpoint::Checkpoint;
-use kiscaler_train::contenders::{self, Past};
+use kiscaler_train::contenders::{self, ContenderError, Past};
 use kiscaler_train::statistics::Interval;
 use kiscaler_train::verdict::{Verdict, verdicts};
 use kisim::arguments::Changes;
@@ -56,6 +56,10 @@ pub(crate) struct EvaluateArgs {
     /// What it has driven before, if that is something else: another scenario of the same service
     #[arg(long, value_name = "SCENARIO")]
     pub(super) history_scenario: Option<String>,
+    /// Compare the policy that has driven nothing and is told the load of that time, too: an agent that begins, and asks
+    /// Prometheus
+    #[arg(long)]
+    pub(super) told: bool,
     /// Draw violations against cost over all weights and headrooms, too: frontier.svg and frontier.csv beside the rest.
     /// Takes some twenty times as long
     #[arg(long, requires = "out")]
@@ -84,7 +88,24 @@ impl EvaluateArgs {
     pub(super) fn past<'a>(&self, elsewhere: Option<&'a Scenario>) -> Option<Past<'a>> {
         let unequal = !self.tuned.is_empty() || elsewhere.is_some();
         let length = self.history.or(unequal.then_some(AS_TUNED)).filter(|length| !length.0.is_zero())?;
-        Some(Past { length, elsewhere })
+        Some(Past { length, elsewhere, told: false })
+    }
+
+    /// The policies that are compared, by their pasts: with `past`, told of it, without.
+    pub(super) fn pasts<'a>(&self, past: Option<Past<'a>>) -> Vec<Option<Past<'a>>> {
+        let told = past.filter(|_| self.told).map(|past| Past { told: true, ..past });
+        past.into_iter().chain(told).map(Some).chain([None]).collect()
+    }
+
+    /// Who is meant by `rival`; the leader has all the pasts that policies have.
+    pub(super) fn rivals(
+        &self,
+        rival: &str,
+        past: Option<Past<'_>>,
+        scenario: &Scenario,
+    ) -> Result<Vec<Contender>, ContenderError> {
+        let pasts = if rival == "leader" { self.pasts(past) } else { vec![None] };
+        pasts.into_iter().map(|past| contenders::rival(rival, past, scenario)).collect()
     }
 }
 
@@ -109,17 +130,17 @@ pub(crate) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
     let mut prepared = Vec::new();
     let elsewhere = args.elsewhere()?;
     let past = args.past(elsewhere.as_ref());
+    ensure!(past.is_some() || !args.told, "--told: found no --history, expected one to tell");
     for name in &args.scenarios {
         let scenario = args.changes.load(name, args.seed)?;
         let mut contenders: Vec<Contender> = Vec::new();
         for &weight in &args.weight {
-            contenders.push(contenders::policy(&checkpoint, weight, past, &scenario)?);
-            if past.is_some() {
-                contenders.push(contenders::policy(&checkpoint, weight, None, &scenario)?);
+            for past in args.pasts(past) {
+                contenders.push(contenders::policy(&checkpoint, weight, past, &scenario)?);
             }
         }
         for rival in &args.against {
-            contenders.push(contenders::rival(rival, past, &scenario)?);
+            contenders.extend(args.rivals(rival, past, &scenario)?);
         }
         for tuned in &args.tuned {
             contenders.extend(Contender::tuned(tuned, &scenario)?);
@@ -216,13 +237,14 @@ mod tests {
         assert_eq!(positive("0.5"), Ok(0.5));
         assert_eq!(positive("-1").unwrap_err(), "found -1, expected a positive number");
     }
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: EvaluateArgs,
+    }
+
     #[test]
     fn beside_tuned_rules_a_policy_has_seen_as_much_as_they() {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            args: EvaluateArgs,
-        }
         let past = |words: &str| {
             let line = format!("evaluate best.safetensors default {words}");
             <Line as clap::Parser>::try_parse_from(line.split_whitespace()).unwrap().args.past(None).map(|p| p.length)
@@ -232,5 +254,21 @@ mod tests {
         assert_eq!(past("--tuned rules"), Some(AS_TUNED));
         assert_eq!(past("--tuned rules --history 0s"), None);
         assert_eq!(past("--tuned rules --history 1h"), Some(Span::secs(3_600)));
+    }
+
+    #[test]
+    fn who_is_told_a_past_is_compared_with_who_drove_it_and_who_knows_nothing() {
+        let arguments = |words: &str| {
+            let line = format!("evaluate best.safetensors default {words}");
+            <Line as clap::Parser>::try_parse_from(line.split_whitespace()).unwrap().args
+        };
+        let names = |words: &str, rival: &str| -> Vec<String> {
+            let (args, scenario) = (arguments(words), Scenario::builtin().unwrap());
+            args.rivals(rival, args.past(None), &scenario).unwrap().iter().map(Contender::name).collect()
+        };
+        assert_eq!(names("", "leader"), ["leader"]);
+        assert_eq!(names("--history 10m", "leader"), ["leader after 10m", "leader"]);
+        assert_eq!(names("--history 10m --told", "leader"), ["leader after 10m", "leader told 10m", "leader"]);
+        assert_eq!(names("--history 10m --told", "predictive"), ["predictive"]);
     }
 }

@@ -56,12 +56,13 @@ pub(super) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
     let mut tables = Vec::new();
     let elsewhere = args.elsewhere()?;
     let past = args.past(elsewhere.as_ref());
+    ensure!(past.is_some() || !args.told, "--told: found no --history, expected one to tell");
     let mut text = String::new();
     for name in &args.scenarios {
         let scenario = args.changes.load(name, args.seed)?;
         let mut contenders = Vec::new();
         let mut groups: Vec<(String, usize)> = Vec::new();
-        let pasts = past.map_or(vec![None], |past| vec![Some(past), None]);
+        let pasts = args.pasts(past);
         for &weight in &args.weight {
             for &past in &pasts {
                 for (number, checkpoint) in policies.iter().enumerate() {
@@ -79,10 +80,7 @@ pub(super) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
         }
         let mut rivals = Vec::new();
         for rival in &args.against {
-            rivals.push(contenders::rival(rival, past, &scenario)?);
-            if rival == "leader" && past.is_some() {
-                rivals.push(contenders::rival(rival, None, &scenario)?);
-            }
+            rivals.extend(args.rivals(rival, past, &scenario)?);
         }
         for tuned in &args.tuned {
             rivals.extend(Contender::tuned(tuned, &scenario)?);

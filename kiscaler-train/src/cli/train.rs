@@ -247,7 +247,7 @@ fn closing(plan: &Plan, quick: bool, folder: &Path, members: &[Member]) -> Resul
         let mut contenders = vec![contenders::policy(&checkpoint, 1.0, None, &prepared.scenario)?];
         if !quick && plan.config.observation != ObservationSet::Paper {
             // As rules are tuned on runs with training seeds, so it may have seen one.
-            let past = Past { length: Span::secs(3_600), elsewhere: None };
+            let past = Past { length: Span::secs(3_600), elsewhere: None, told: false };
             contenders.push(contenders::policy(&checkpoint, 1.0, Some(past), &prepared.scenario)?);
         }
         contenders.extend(rivals);

@@ -86,6 +86,13 @@ impl ScaleFree {
         bins.chunks_exact(parts).map(step).collect()
     }
 
+    /// The same with the limits of `prepared`, a run of which begins then.
+    pub(crate) fn recall_all(&mut self, bins: &[f64], parts: usize, prepared: &Prepared) {
+        let pool = &prepared.pools[self.facts.pool].config;
+        self.recall(bins, parts, (pool.limits.min_replicas, pool.limits.max_replicas));
+        self.begin_again(pool.initial_replicas);
+    }
+
     /// Begins another run of the same service with `initial` pods: what was learnt of its load is kept, what was known of
     /// its pods is not.
     pub fn begin_again(&mut self, initial: u32) {
