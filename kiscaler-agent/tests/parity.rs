@@ -11,6 +11,7 @@ use kiscaler_agent::api::KIScaler;
 use kiscaler_agent::control::{Gate, Inputs, Loop, Rules};
 use kiscaler_agent::plan::{Chosen, Decider, Plan, ProfileTexts, load_policy};
 use kiscaler_agent::recording::{FORMAT, Header, Reader, write, write_header};
+use kiscaler_train::history::Acquainted as _;
 use kiscaler_train::policy::PolicyAutoscaler;
 use kisim::autoscaler::AutoscalerConfig;
 use kisim::config::Span;

@@ -190,14 +190,6 @@ impl PolicyAutoscaler {
         Ok(PolicyAutoscaler { name, policy: Arc::clone(policy), eyes, buffers: Buffers::default(), action: [0; HEADS] })
     }
 
-    /// Tells it what load was seen before, as [`ScaleFree::recall`] takes it; the published observation has no memory for
-    /// it. `prepared` is what it is to scale.
-    pub fn recall(&mut self, bins: &[f64], parts: usize, prepared: &Prepared) {
-        if let Eyes::ScaleFree(eyes) = &mut self.eyes {
-            eyes.recall_all(bins, parts, prepared);
-        }
-    }
-
     /// The last decision.
     pub fn last(&self) -> Last<'_> {
         Last { observation: self.eyes.features(), mask: self.eyes.mask(), action: &self.action }
@@ -210,7 +202,10 @@ impl Acquainted for PolicyAutoscaler {
     }
 
     fn recall(&mut self, bins: &[f64], parts: usize, prepared: &Prepared) {
-        PolicyAutoscaler::recall(self, bins, parts, prepared);
+        // The published observation has no memory for it.
+        if let Eyes::ScaleFree(eyes) = &mut self.eyes {
+            eyes.recall_all(bins, parts, prepared);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use kiscaler_train::checkpoint::{Checkpoint, Envelope, Feature, Scaling};
 use kiscaler_train::environment::{End, Environment, Look};
 use kiscaler_train::facts::Facts;
 use kiscaler_train::heads::Heads;
+use kiscaler_train::history::Acquainted as _;
 use kiscaler_train::network::{Mlp, parameters};
 use kiscaler_train::observation::ObservationSet;
 use kiscaler_train::policy::{Policy, PolicyAutoscaler, tensors};

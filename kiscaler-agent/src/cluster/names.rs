@@ -12,8 +12,8 @@ const GIVEN: usize = 58;
 ///
 /// | kind | names |
 /// | --- | --- |
-/// | Deployment | `NAME-HASH-XXXXX` |
-/// | ReplicaSet, ReplicationController | `NAME-XXXXX` |
+/// | Deployment | `NAME-HASH-SUFFIX` |
+/// | ReplicaSet, ReplicationController | `NAME-SUFFIX` |
 /// | StatefulSet | `NAME-0` and so on |
 /// | others | whatever begins with `NAME-` |
 ///

@@ -85,10 +85,11 @@ impl EvaluateArgs {
     }
 
     /// What was driven before, `elsewhere` or not: what it was told, or as much as rules are tuned on where there are such.
-    pub(super) fn past<'a>(&self, elsewhere: Option<&'a Scenario>) -> Option<Past<'a>> {
+    pub(super) fn past<'a>(&self, elsewhere: Option<&'a Scenario>) -> Result<Option<Past<'a>>> {
         let unequal = !self.tuned.is_empty() || elsewhere.is_some();
-        let length = self.history.or(unequal.then_some(AS_TUNED)).filter(|length| !length.0.is_zero())?;
-        Some(Past { length, elsewhere, told: false })
+        let length = self.history.or(unequal.then_some(AS_TUNED)).filter(|length| !length.0.is_zero());
+        ensure!(length.is_some() || !self.told, "--told: found no --history, expected one to tell");
+        Ok(length.map(|length| Past { length, elsewhere, told: false }))
     }
 
     /// The policies that are compared, by their pasts: with `past`, told of it, without.
@@ -129,8 +130,7 @@ pub(crate) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
     // Whatever is wrong with any of them is said before the first is simulated.
     let mut prepared = Vec::new();
     let elsewhere = args.elsewhere()?;
-    let past = args.past(elsewhere.as_ref());
-    ensure!(past.is_some() || !args.told, "--told: found no --history, expected one to tell");
+    let past = args.past(elsewhere.as_ref())?;
     for name in &args.scenarios {
         let scenario = args.changes.load(name, args.seed)?;
         let mut contenders: Vec<Contender> = Vec::new();
@@ -243,12 +243,14 @@ mod tests {
         args: EvaluateArgs,
     }
 
+    fn arguments(words: &str) -> EvaluateArgs {
+        let line = format!("evaluate best.safetensors default {words}");
+        <Line as clap::Parser>::try_parse_from(line.split_whitespace()).unwrap().args
+    }
+
     #[test]
     fn beside_tuned_rules_a_policy_has_seen_as_much_as_they() {
-        let past = |words: &str| {
-            let line = format!("evaluate best.safetensors default {words}");
-            <Line as clap::Parser>::try_parse_from(line.split_whitespace()).unwrap().args.past(None).map(|p| p.length)
-        };
+        let past = |words: &str| arguments(words).past(None).unwrap().map(|past| past.length);
         assert_eq!(past(""), None);
         assert_eq!(past("--history 1h"), Some(Span::secs(3_600)));
         assert_eq!(past("--tuned rules"), Some(AS_TUNED));
@@ -258,17 +260,15 @@ mod tests {
 
     #[test]
     fn who_is_told_a_past_is_compared_with_who_drove_it_and_who_knows_nothing() {
-        let arguments = |words: &str| {
-            let line = format!("evaluate best.safetensors default {words}");
-            <Line as clap::Parser>::try_parse_from(line.split_whitespace()).unwrap().args
-        };
         let names = |words: &str, rival: &str| -> Vec<String> {
             let (args, scenario) = (arguments(words), Scenario::builtin().unwrap());
-            args.rivals(rival, args.past(None), &scenario).unwrap().iter().map(Contender::name).collect()
+            args.rivals(rival, args.past(None).unwrap(), &scenario).unwrap().iter().map(Contender::name).collect()
         };
         assert_eq!(names("", "leader"), ["leader"]);
         assert_eq!(names("--history 10m", "leader"), ["leader after 10m", "leader"]);
         assert_eq!(names("--history 10m --told", "leader"), ["leader after 10m", "leader told 10m", "leader"]);
         assert_eq!(names("--history 10m --told", "predictive"), ["predictive"]);
+        let error = arguments("--told").past(None).unwrap_err().to_string();
+        assert_eq!(error, "--told: found no --history, expected one to tell");
     }
 }

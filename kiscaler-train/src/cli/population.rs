@@ -55,8 +55,7 @@ pub(super) fn main(args: &EvaluateArgs, format: Format) -> Result<ExitCode> {
     let policies = policies(&args.checkpoint)?;
     let mut tables = Vec::new();
     let elsewhere = args.elsewhere()?;
-    let past = args.past(elsewhere.as_ref());
-    ensure!(past.is_some() || !args.told, "--told: found no --history, expected one to tell");
+    let past = args.past(elsewhere.as_ref())?;
     let mut text = String::new();
     for name in &args.scenarios {
         let scenario = args.changes.load(name, args.seed)?;
